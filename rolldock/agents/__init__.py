@@ -1,0 +1,1 @@
+"""One small declarative file per agent: install, configure, command, wire format. No I/O."""

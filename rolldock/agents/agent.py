@@ -1,0 +1,70 @@
+"""What an agent is to Rolldock: a description, never an act. Activities do what it says."""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from pydantic import Field, JsonValue
+
+from rolldock.models.base import Contract
+
+AGENTS_ROOT: Final = "/opt/rolldock/agents"
+"""Where sandboxes find agents: mounted from a cache, or installed there."""
+
+AGENT_LOGS: Final = "/logs/agent"
+"""Where an agent's own logs belong, as under Harbor; kept as artifacts."""
+
+
+class AgentContext(Contract):
+    """What an agent's command may depend on."""
+
+    version: str
+    home: str
+    """The agent's install directory in the sandbox: AGENTS_ROOT/{name}/{version}."""
+    workdir: str
+    instruction_file: str
+    """The path of the instruction, a UTF-8 file that the agent's user can read."""
+    base_url: str
+    """The gateway, ending in /v1."""
+    model: str
+    """The model's name to show to the agent; the gateway replaces it."""
+    hold_seconds: float
+    """How long the gateway may withhold response headers: client timeouts must exceed it."""
+    options: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+
+
+class Launch(Contract):
+    """How to run an agent once its sandbox is set up."""
+
+    command: str
+    """A bash command, run in the work directory; its exit code is the agent's."""
+    files: dict[str, str] = Field(default_factory=dict[str, str])
+    """Absolute path -> content, written before the command runs, mode 0600."""
+    env: dict[str, str] = Field(default_factory=dict[str, str])
+    api_key_variables: tuple[str, ...] = ()
+    """Variables that get the session's token, beside `env`, through a file of mode 0600."""
+
+
+LaunchFunction: TypeAlias = Callable[[AgentContext], Launch]
+
+
+class Agent(Contract):
+    """A registered agent."""
+
+    name: str
+    version: str
+    """The pinned version."""
+    dialect: str | None = None
+    """The wire format that it speaks, `openai.chat`; None: it calls no model."""
+    hold_seconds: float = Field(default=60, gt=0)
+    install: str | None = None
+    """A bash script that fills the directory $AGENT_HOME with version $AGENT_VERSION; None:
+    nothing to install."""
+    check: str | None = None
+    """A path below $AGENT_HOME that exists once the install is whole."""
+    bundled: dict[str, str] = Field(default_factory=dict[str, str])
+    """Path below $AGENT_HOME -> content: an agent that is small enough to be uploaded."""
+    needs_solution: bool = False
+    """The task's solution is uploaded to /solution for it: the oracle."""
+    options: frozenset[str] = frozenset()
+    """Names of the options that it takes."""
+    launch: LaunchFunction = Field(repr=False)

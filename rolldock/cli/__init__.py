@@ -1,0 +1,1 @@
+"""The rolldock command. Nothing here that the library cannot do."""

@@ -1,0 +1,1 @@
+"""One class per wire format. The server knows none of them."""

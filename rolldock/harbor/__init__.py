@@ -1,0 +1,1 @@
+"""The Harbor task format: read, bundle, grade. Runs no agent."""

@@ -1,0 +1,99 @@
+"""The session log's records: session, claim (turn or end), reply (turn or error).
+
+Names under `sessions/{attempt}/` and the rules by which they are written are in
+`rolldock/gateway/session_log.py`.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter
+
+from .base import JsonObject, Record, UtcTime
+from .spec import Delivery, Limits, Name, Purpose, RolloutId, Sampling, Sha256
+from .turn import Turn
+
+
+class Session(Record):
+    """An attempt at the gateway: whose it is, what it may do. Written before the agent starts."""
+
+    attempt: str
+    rollout: RolloutId
+    endpoint: Name
+    sampling: Sampling = Sampling()
+    limits: Limits = Limits()
+    purpose: Purpose = Purpose.TRAIN
+    delivery: Delivery = Delivery.HELD
+    hold_seconds: float = Field(default=60, gt=0)
+    """How long response headers may be withheld: the agent's client must wait that long."""
+    expires_at: UtcTime
+    """The token's expiry: after the attempt's deadline."""
+    created_at: UtcTime
+
+
+class EndReason(StrEnum):
+    """Why a session takes no more turns. `stopped` is any END that is not a budget's."""
+
+    STOPPED = "stopped"
+    MAX_TURNS = "max_turns"
+    TOKEN_BUDGET = "token_budget"
+    CONTEXT_LENGTH = "context_length"
+    SUPERSEDED = "superseded"
+    """A newer attempt of the same rollout has begun."""
+
+
+class TurnClaim(Record):
+    """Slot n is taken by a model call that has not been answered yet."""
+
+    kind: Literal["turn"] = "turn"
+    gateway: str
+    """The gateway process that calls the model: a UUID drawn when it started."""
+    request_digest: Sha256
+    """Of the canonical body without `stream`, `stream_options` and `metadata`."""
+    idempotency_key: str | None = None
+    assumed_retry: bool = False
+    """A retry without an idempotency key or a retry header, taken as one because its slot's
+    connection was gone."""
+    reserved_output_tokens: int = Field(default=0, ge=0)
+    claimed_at: UtcTime
+
+
+class EndClaim(Record):
+    """Slot n is the end: no claim may follow."""
+
+    kind: Literal["end"] = "end"
+    reason: EndReason
+    by: str
+    """Who wrote it: `stop_agent`, `attempt:{uuid}` or `gateway:{uuid}`."""
+    claimed_at: UtcTime
+
+
+Claim: TypeAlias = Annotated[TurnClaim | EndClaim, Field(discriminator="kind")]
+
+
+class TurnError(Record):
+    """The model server's last word on a call that gave no turn; delivered like a reply."""
+
+    kind: Literal["error"] = "error"
+    slot: int = Field(ge=0)
+    status: int = Field(ge=400, le=599)
+    """The HTTP status that the agent gets."""
+    upstream_status: int | None = None
+    """None: no response came."""
+    message: str
+    body: JsonObject | None = None
+    started_at: UtcTime
+    ended_at: UtcTime
+
+
+class TurnReply(Record):
+    """A claim's answer: the turn."""
+
+    kind: Literal["turn"] = "turn"
+    turn: Turn
+
+
+Reply: TypeAlias = Annotated[TurnReply | TurnError, Field(discriminator="kind")]
+
+CLAIM: TypeAdapter[TurnClaim | EndClaim] = TypeAdapter(Claim)
+REPLY: TypeAdapter[TurnReply | TurnError] = TypeAdapter(Reply)

@@ -1,0 +1,149 @@
+"""What goes into and comes out of the activities: one model each way, references only."""
+
+from pydantic import Field
+
+from .base import Contract, UtcTime
+from .failure import Failure
+from .result import Artifact, AttemptResult, RolloutResult, Status, StopReason
+from .spec import RolloutId, RolloutSpec, Sha256
+
+
+class Order(Contract):
+    """An attempt as every activity is told of it."""
+
+    rollout: RolloutId
+    run: str
+    attempt: str
+    """A UUID, known before create: idempotency key, sandbox name and session."""
+    number: int = Field(ge=1)
+    spec: RolloutSpec
+    spec_digest: Sha256
+    deadline: UtcTime
+    """When the attempt must be over: token expiry and sandbox lifetime follow from it."""
+
+
+class CreateResult(Contract):
+    """The sandbox, or the result that this rollout already has."""
+
+    sandbox_id: str | None = None
+    existing: RolloutResult | None = None
+
+
+class InSandbox(Contract):
+    """An order with the sandbox that create returned."""
+
+    order: Order
+    sandbox_id: str
+
+
+class SetUpResult(Contract):
+    """What the sandbox now holds."""
+
+    agent_version: str | None = None
+    workdir: str
+    """Where agent and tests run."""
+
+
+class StartRequest(Contract):
+    """An order to launch the agent in the work directory that set-up found."""
+
+    order: Order
+    sandbox_id: str
+    workdir: str
+
+
+class StartResult(Contract):
+    """The agent runs, detached."""
+
+    job_id: str
+    """8 hex digits of the attempt: the SDK's job layout."""
+    pid: int
+
+
+class AwaitRequest(Contract):
+    """Watch a job until it ends, its session ends, or the deadline comes."""
+
+    order: Order
+    sandbox_id: str
+    job_id: str
+    deadline: UtcTime
+
+
+class AwaitResult(Contract):
+    """How the agent's run ended, before anybody stopped it."""
+
+    stop_reason: StopReason
+    exit_code: int | None = None
+    """None: it was still running."""
+
+
+class StopRequest(Contract):
+    """End the session, then the agent; keep what it left."""
+
+    order: Order
+    sandbox_id: str | None = None
+    """None: only the session is ended."""
+    job_id: str | None = None
+    stop_reason: StopReason
+    running: bool = True
+    """Whether the agent has to be ended, with its process group."""
+
+
+class StopResult(Contract):
+    """What the agent left behind."""
+
+    stop_reason: StopReason
+    exit_code: int | None = None
+    n_turns: int = Field(default=0, ge=0)
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class GradeRequest(Contract):
+    """Run the task's tests on what the agent left."""
+
+    order: Order
+    sandbox_id: str
+    workdir: str
+
+
+class GradeResult(Contract):
+    """The rewards, or the failure that kept the tests from giving any."""
+
+    rewards: dict[str, float] = Field(default_factory=dict[str, float])
+    failure: Failure | None = None
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class SealRequest(Contract):
+    """Turn the session into a trace; on the last attempt also write the result."""
+
+    order: Order
+    attempt: AttemptResult
+    earlier: tuple[AttemptResult, ...] = ()
+    last: bool
+    status: Status
+    rewards: dict[str, float] = Field(default_factory=dict[str, float])
+    started_at: UtcTime
+    """Of the rollout."""
+
+
+class SealResult(Contract):
+    """The attempt with its trace; the committed result where this was the last attempt."""
+
+    attempt: AttemptResult
+    result: RolloutResult | None = None
+
+
+class DeleteRequest(Contract):
+    """Make certain that no sandbox of this attempt is alive."""
+
+    order: Order
+    sandbox_id: str | None = None
+    """None: create never reported; it may have been sent all the same."""
+    create_sent: bool = True
+
+
+class DeleteResult(Contract):
+    """The ids that were deleted; none where none was found."""
+
+    deleted: tuple[str, ...] = ()

@@ -1,0 +1,109 @@
+"""A turn: one model call that was answered, stored as what differs from its parent.
+
+The bytes of the request and of the reply can be rebuilt from the turns of a session to their stored
+digests: `rolldock/gateway/rebuild.py`. Where re-serialising the JSON does not give the same bytes,
+the bytes themselves are a blob.
+"""
+
+from enum import StrEnum
+
+from pydantic import Field, JsonValue
+
+from .base import JsonObject, Record, UtcTime
+from .spec import Sha256
+
+
+class Encoding(StrEnum):
+    """How a JSON body was written, so that writing it again gives the same bytes."""
+
+    COMPACT = "compact"
+    """`,` and `:` without spaces, UTF-8 unescaped: JavaScript, httpx, orjson."""
+    SPACED = "spaced"
+    """`, ` and `: `, non-ASCII escaped: Python's json.dumps by default."""
+    SPACED_UTF8 = "spaced_utf8"
+    COMPACT_ASCII = "compact_ascii"
+    BLOB = "blob"
+    """None of these: the bytes are in the blob of the same digest."""
+
+
+class Body(Record):
+    """A request body less what its parent has: put `messages` and `tools` back to rebuild it."""
+
+    fields: JsonObject
+    """The body with `messages` and `tools` replaced by null, each key in its place."""
+    encoding: Encoding
+    digest: Sha256
+    """Of the full bytes; also the blob's name where the encoding is `blob`."""
+    n_bytes: int = Field(ge=0)
+
+
+class Usage(Record):
+    """Tokens as the model server counted them."""
+
+    input_tokens: int = Field(default=0, ge=0)
+    output_tokens: int = Field(default=0, ge=0)
+    cached_tokens: int = Field(default=0, ge=0)
+
+
+class TokenSource(StrEnum):
+    """Where the ids come from; only the engine's and our own rendering are exact."""
+
+    ENGINE = "engine"
+    DERIVED = "derived"
+    RENDERED = "rendered"
+
+
+class Tokens(Record):
+    """The exact tokens of a turn, less those of the turn it extends.
+
+    `prompt_ids` are what follows the prompt and completion of turn `extends`, or the whole prompt
+    where `extends` is None. `completion_ids` and `logprobs` have equal length.
+    """
+
+    source: TokenSource
+    extends: int | None = Field(default=None, ge=0)
+    prompt_ids: tuple[int, ...] = ()
+    completion_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    logprobs_mode: str = "unknown"
+    """`raw` (before temperature and truncation), `processed`, or `unknown`."""
+
+
+class Turn(Record):
+    """Slot n's model call, from the bytes that the agent sent to those that it got."""
+
+    schema_version: int = 1
+    slot: int = Field(ge=0)
+    dialect: str
+    """The wire format that the agent spoke: `openai.chat`."""
+    parent: int | None = Field(default=None, ge=0)
+    """The turn whose messages and reply this request continues; None: a root."""
+    n_shared: int = Field(default=0, ge=0)
+    """This request's first n messages equal the parent request's first n, to the byte of their
+    JSON; `messages` holds the rest."""
+    messages: tuple[JsonValue, ...]
+    tools_digest: Sha256 | None = None
+    """The blob with the request's `tools`; None: it had none."""
+    request: Body
+    """As received from the agent."""
+    sent: Body
+    """As sent to the model server."""
+    reply: Body
+    """As received from the model server; a streamed reply is kept as a blob."""
+    message: JsonObject
+    """The assistant message, as the chat format writes it."""
+    finish_reason: str
+    usage: Usage
+    tokens: Tokens | None = None
+    """None: the model server gave no ids."""
+    sampling: JsonObject
+    """Effective sampling: what the request as sent asked for."""
+    endpoint: str
+    endpoint_version: int = Field(ge=1)
+    policy_version_start: str | None = None
+    policy_version_end: str | None = None
+    delivered_digest: Sha256 | None = None
+    """Of the bytes that go to the agent; None under live delivery."""
+    streamed: bool = False
+    started_at: UtcTime
+    ended_at: UtcTime

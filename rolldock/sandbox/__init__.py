@@ -1,0 +1,1 @@
+"""What Rolldock needs of a sandbox, over prime_sandboxes.AsyncSandboxClient. Knows no Temporal."""

@@ -1,0 +1,1 @@
+"""A Prime Sandboxes API server for one machine, on bubblewrap. It is not a cluster."""

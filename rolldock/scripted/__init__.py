@@ -1,0 +1,1 @@
+"""A model server that plays written conversations over the real protocol."""

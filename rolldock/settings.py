@@ -1,0 +1,99 @@
+"""Environment variables -> one object, read by the entry points alone.
+
+A variable wins over `.rolldock/stack.env`, which `rolldock up` writes with the addresses of the
+stack that it runs, so that a command typed beside it finds it.
+"""
+
+import os
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rolldock.errors import UsageError
+
+HOME_VARIABLE: Final = "ROLLDOCK_HOME"
+STACK_FILE: Final = "stack.env"
+
+
+def home() -> Path:
+    """The state directory of a local stack: `ROLLDOCK_HOME`, by default `.rolldock` here."""
+    return Path(os.environ.get(HOME_VARIABLE, ".rolldock")).absolute()
+
+
+class Settings(BaseSettings):
+    """What an installation is told from outside."""
+
+    model_config = SettingsConfigDict(env_prefix="ROLLDOCK_", extra="ignore", frozen=True)
+
+    temporal_address: str = Field(
+        default="127.0.0.1:7233",
+        validation_alias=AliasChoices("ROLLDOCK_TEMPORAL_ADDRESS", "TEMPORAL_ADDRESS"),
+    )
+    temporal_namespace: str = Field(
+        default="default",
+        validation_alias=AliasChoices("ROLLDOCK_TEMPORAL_NAMESPACE", "TEMPORAL_NAMESPACE"),
+    )
+    temporal_ui: str | None = None
+    """Address of the Temporal UI, for links."""
+    store: str = Field(default_factory=lambda: str(home() / "store"))
+    """A directory, or a URL that obstore knows (s3://bucket/prefix)."""
+    secret: str | None = None
+    """The deployment's secret; None: read from `secret_file`."""
+    secret_file: Path = Field(default_factory=lambda: home() / "secret")
+    """Made by `rolldock init`, mode 0600."""
+    gateway_url: str = "http://127.0.0.64:41800"
+    """The gateway as a sandbox reaches it, without `/v1`."""
+    prime_api_base_url: str | None = Field(default=None, validation_alias="PRIME_API_BASE_URL")
+    """The sandbox API: `sandboxd` on one machine; None: Prime's own."""
+    prime_api_key: str | None = Field(default=None, validation_alias="PRIME_API_KEY")
+    default_image: str = "python:3.12-slim"
+    """For tasks that name none; `host` with a local sandbox server."""
+    agent_cache: Path = Field(default_factory=lambda: Path(".cache/agents").absolute())
+    """Where `rolldock agents install` puts agents on this machine."""
+    max_live_sandboxes: int = Field(default=256, ge=1)
+    """Of this deployment, counted before each create."""
+    creates_per_second: float = Field(default=10, gt=0)
+    """Over all workers: the server limits the queue of creates."""
+    max_lifetime_minutes: int = Field(default=24 * 60, ge=1)
+    """The provider's limit for a sandbox."""
+    lifetime_slack_seconds: float = Field(default=1800, ge=0)
+    """What a sandbox's lifetime has over the attempt's deadline."""
+    listing_lag_seconds: float = Field(default=10, ge=0)
+    """How late the provider's list may be."""
+    heartbeat_seconds: float = Field(default=60, gt=0)
+    """Heartbeat timeout of the stages; workers beat at a third of it or faster."""
+    cleanup_hours: float = Field(default=12, gt=0)
+    """How long a delete is retried before the rollout is marked leaked."""
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment over the stack file.
+
+        Raises:
+            UsageError: a variable has a value that cannot be used.
+        """
+        try:
+            return cls(_env_file=home() / STACK_FILE)  # pyright: ignore[reportCallIssue]
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = "_".join(str(part) for part in first["loc"])
+            raise UsageError(
+                f"setting {name}: {first['input']!r} cannot be used: {first['msg']}"
+            ) from error
+
+    def read_secret(self) -> bytes:
+        """The deployment's secret.
+
+        Raises:
+            UsageError: there is none yet.
+        """
+        if self.secret is not None:
+            return self.secret.encode()
+        try:
+            return self.secret_file.read_bytes().strip()
+        except FileNotFoundError:
+            raise UsageError(
+                f"no secret at {self.secret_file}: run `rolldock init`, or set ROLLDOCK_SECRET"
+            ) from None

@@ -1,0 +1,1 @@
+"""Blobs by digest and named create-once records, over obstore. No mutable state, no lock."""

@@ -1,0 +1,89 @@
+"""The store: one primitive, create-if-absent, over whatever obstore can open.
+
+A directory cannot compare and swap, so nothing here updates or deletes: a record is written once,
+the first writer wins, and what it says never changes.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Self
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from rolldock.errors import UnavailableError
+
+
+class Store:
+    """Blobs by digest and named records.
+
+    Raises:
+        UnavailableError: from every method, when the store itself cannot be reached.
+    """
+
+    def __init__(self, backend: ObjectStore, where: str) -> None:
+        self._backend = backend
+        self.where = where
+        """The directory or URL, for messages."""
+
+    @classmethod
+    def open(cls, where: str) -> Self:
+        """Open a directory (made if absent) or a URL such as s3://bucket/prefix."""
+        if "://" in where:
+            return cls(from_url(where), where)
+        root = Path(where).absolute()
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return cls(LocalStore(root), str(root))
+
+    async def create(self, name: str, content: bytes) -> bool:
+        """Write a record unless it exists. Returns whether this call wrote it."""
+        try:
+            await obstore.put_async(self._backend, name, content, mode="create")
+        except AlreadyExistsError:
+            return False
+        except (BaseError, OSError) as error:
+            raise self._unavailable(name, error) from error
+        return True
+
+    async def get(self, name: str) -> bytes | None:
+        """A record's content; None where it does not exist."""
+        try:
+            found = await obstore.get_async(self._backend, name)
+            return bytes(await found.bytes_async())
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise self._unavailable(name, error) from error
+
+    async def names(self, prefix: str, after: str | None = None) -> AsyncIterator[str]:
+        """Names below a prefix (whole path segments), in no particular order."""
+        try:
+            # obstore's overload for Arrow batches is untyped without that package.
+            listing = obstore.list(self._backend, prefix, offset=after)  # pyright: ignore[reportUnknownMemberType]
+            async for batch in listing:
+                for entry in batch:
+                    yield entry["path"]
+        except (BaseError, OSError) as error:
+            raise self._unavailable(prefix, error) from error
+
+    async def put_blob(self, content: bytes) -> str:
+        """Store content under its SHA-256 and return that."""
+        digest = hashlib.sha256(content).hexdigest()
+        await self.create(f"blobs/{digest}", content)
+        return digest
+
+    async def get_blob(self, digest: str) -> bytes:
+        """A blob that a record names.
+
+        Raises:
+            KeyError: it is not there.
+        """
+        content = await self.get(f"blobs/{digest}")
+        if content is None:
+            raise KeyError(f"blob {digest} is not in the store {self.where}")
+        return content
+
+    def _unavailable(self, name: str, error: Exception) -> UnavailableError:
+        return UnavailableError(f"store {self.where}: {name}: {error}")

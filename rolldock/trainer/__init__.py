@@ -1,0 +1,1 @@
+"""The client library: start rollouts, await results. No sandbox, no gateway."""
