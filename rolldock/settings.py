@@ -5,6 +5,7 @@ stack that it runs, so that a command typed beside it finds it.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
     prime_api_key: str | None = Field(default=None, validation_alias="PRIME_API_KEY")
     default_image: str = "python:3.12-slim"
     """For tasks that name none; `host` with a local sandbox server."""
+    task_variables: str = ""
+    """Names, separated by commas, of the worker's variables that a task's env may name."""
     agent_cache: Path = Field(default_factory=lambda: Path(".cache/agents").absolute())
     """Where `rolldock agents install` puts agents on this machine."""
     max_live_sandboxes: int = Field(default=256, ge=1)
@@ -60,10 +63,14 @@ class Settings(BaseSettings):
     """The provider's limit for a sandbox."""
     lifetime_slack_seconds: float = Field(default=1800, ge=0)
     """What a sandbox's lifetime has over the attempt's deadline."""
+    create_settle_seconds: float = Field(default=120, ge=0)
+    """How long after its last byte a create without a reply may still take effect."""
     listing_lag_seconds: float = Field(default=10, ge=0)
     """How late the provider's list may be."""
     heartbeat_seconds: float = Field(default=60, gt=0)
     """Heartbeat timeout of the stages; workers beat at a third of it or faster."""
+    quota_hours: float = Field(default=6, gt=0)
+    """How long a create waits for room under `max_live_sandboxes`."""
     cleanup_hours: float = Field(default=12, gt=0)
     """How long a delete is retried before the rollout is marked leaked."""
 
@@ -82,6 +89,11 @@ class Settings(BaseSettings):
             raise UsageError(
                 f"setting {name}: {first['input']!r} cannot be used: {first['msg']}"
             ) from error
+
+    def task_environment(self, host: Mapping[str, str]) -> dict[str, str]:
+        """The host's variables that tasks may name in `task.toml`, and no others."""
+        allowed = {name.strip() for name in self.task_variables.split(",")}
+        return {name: value for name, value in host.items() if name in allowed}
 
     def read_secret(self) -> bytes:
         """The deployment's secret.

@@ -38,6 +38,9 @@ SEARCH_ATTRIBUTES: Final = (
 
 MEMO_SPEC_DIGEST: Final = "spec_digest"
 
+DETAIL_REFUSED: Final = "refused"
+"""A detail of a create's failure: it is certain that no request took effect."""
+
 # Labels by which a sandbox proves whose it is.
 LABEL_DEPLOYMENT: Final = "rolldock-deployment:"
 LABEL_ROLLOUT: Final = "rolldock-rollout:"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
-from .base import JsonObject, Record, UtcTime
+from .base import Contract, JsonObject, Record, UtcTime
 from .spec import Delivery, Limits, Name, Purpose, RolloutId, Sampling, Sha256
 from .turn import Turn
 
@@ -82,6 +82,8 @@ class TurnError(Record):
     """None: no response came."""
     message: str
     body: JsonObject | None = None
+    context_overflow: bool = False
+    """The model server refused the request because it does not fit the model's context."""
     started_at: UtcTime
     ended_at: UtcTime
 
@@ -91,6 +93,18 @@ class TurnReply(Record):
 
     kind: Literal["turn"] = "turn"
     turn: Turn
+
+
+class SessionFacts(Contract):
+    """What a session's log says once its agent has ended."""
+
+    has_turn: bool = False
+    """Whether any model call was answered."""
+    end_reason: EndReason | None = None
+    last_error: str | None = None
+    """The newest recorded error of the model server, where no turn is newer."""
+    undelivered: bool = False
+    """The newest turn's last byte never reached the agent."""
 
 
 Reply: TypeAlias = Annotated[TurnReply | TurnError, Field(discriminator="kind")]

@@ -8,6 +8,26 @@ from .result import Artifact, AttemptResult, RolloutResult, Status, StopReason
 from .spec import RolloutId, RolloutSpec, Sha256
 
 
+class Pace(Contract):
+    """How patient the workflow is: settings of the installation, part of the input so that a
+    replay sees what the first run saw."""
+
+    heartbeat_seconds: float = Field(default=60, gt=0)
+    """A try whose worker has been silent this long is given up."""
+    quota_hours: float = Field(default=6, gt=0)
+    """How long a create waits for room under the limit of live sandboxes."""
+    cleanup_hours: float = Field(default=12, gt=0)
+    """How long deleting and sealing are retried."""
+
+
+class RolloutRequest(Contract):
+    """The input of the rollout workflow."""
+
+    spec: RolloutSpec
+    spec_digest: Sha256
+    pace: Pace = Pace()
+
+
 class Order(Contract):
     """An attempt as every activity is told of it."""
 
@@ -65,7 +85,6 @@ class AwaitRequest(Contract):
 
     order: Order
     sandbox_id: str
-    job_id: str
     deadline: UtcTime
 
 
@@ -83,10 +102,9 @@ class StopRequest(Contract):
     order: Order
     sandbox_id: str | None = None
     """None: only the session is ended."""
-    job_id: str | None = None
     stop_reason: StopReason
-    running: bool = True
-    """Whether the agent has to be ended, with its process group."""
+    running: bool
+    """Whether the agent may still run and has to be ended, with its process group."""
 
 
 class StopResult(Contract):
@@ -94,7 +112,8 @@ class StopResult(Contract):
 
     stop_reason: StopReason
     exit_code: int | None = None
-    n_turns: int = Field(default=0, ge=0)
+    failure: Failure | None = None
+    """Why this attempt cannot be graded although its agent ended: no model call, a lost turn."""
     artifacts: tuple[Artifact, ...] = ()
 
 

@@ -18,6 +18,8 @@ class Encoding(StrEnum):
 
     COMPACT = "compact"
     """`,` and `:` without spaces, UTF-8 unescaped: JavaScript, httpx, orjson."""
+    COMPACT_REPR = "compact_repr"
+    """Compact, but small and large floats as Python writes them (1e-07, 1e+16): vLLM's replies."""
     SPACED = "spaced"
     """`, ` and `: `, non-ASCII escaped: Python's json.dumps by default."""
     SPACED_UTF8 = "spaced_utf8"

@@ -40,6 +40,11 @@ def result(rollout: str) -> str:
     return f"results/{segment(rollout)}"
 
 
+def create_sent(attempt: str) -> str:
+    """The mark that a create for this attempt may have been sent, written before it is."""
+    return f"creates/{attempt}"
+
+
 def tombstone(attempt: str) -> str:
     """The mark that an attempt's sandbox must not exist (any more)."""
     return f"tombstones/{attempt}"

@@ -1,0 +1,201 @@
+"""Stages 3, 4 and 5: the agent is launched, watched and ended."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.failures import as_failures
+from activities.heartbeat import heartbeating
+from activities.tasks import Tasks
+from rolldock.agents import outcome
+from rolldock.agents.agent import Agent, AgentContext
+from rolldock.agents.registry import get_agent
+from rolldock.errors import StageError, TransientStageError
+from rolldock.gateway.facts import read_facts
+from rolldock.gateway.session_log import SessionLog
+from rolldock.gateway.tokens import sign_session
+from rolldock.models.failure import Cause
+from rolldock.models.result import Artifact, Stage, StopReason
+from rolldock.models.session import EndReason, Session, SessionFacts
+from rolldock.models.stages import (
+    AwaitRequest,
+    AwaitResult,
+    Order,
+    StartRequest,
+    StartResult,
+    StopRequest,
+    StopResult,
+)
+from rolldock.sandbox import jobs
+from rolldock.sandbox.client import Sandboxes
+from rolldock.sandbox.ending import end_agent, keep_agent_logs
+from rolldock.sandbox.launch import launch_job
+from rolldock.sandbox.setup import INSTRUCTION_FILE, agent_home
+from rolldock.settings import Settings
+from rolldock.store.store import Store
+
+_FIRST_POLL_SECONDS: Final = 0.05
+_LAST_POLL_SECONDS: Final = 5.0
+_BACKOFF: Final = 1.5
+
+
+class AgentActivities:
+    """What happens to an agent inside its sandbox."""
+
+    def __init__(
+        self,
+        sandboxes: Sandboxes,
+        watch: jobs.JobWatch,
+        store: Store,
+        tasks: Tasks,
+        settings: Settings,
+        secret: bytes,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._sandboxes = sandboxes
+        self._watch = watch
+        self._store = store
+        self._tasks = tasks
+        self._settings = settings
+        self._secret = secret
+        self._environment = environment
+
+    @activity.defn(name=Stage.START_AGENT)
+    async def start_agent(self, request: StartRequest) -> StartResult:
+        """Safe to run twice: the launch is guarded inside the sandbox by the attempt's job id."""
+        async with as_failures(), heartbeating():
+            order = request.order
+            agent = get_agent(order.spec.agent.name)
+            task = await self._tasks.get(order.spec.task.digest)
+            token = await self._open_session(order, agent)
+            launch = agent.launch(self._context(order, agent, request.workdir))
+            job = jobs.job_id(order.attempt)
+            solution = task.solution_env(self._environment) if agent.needs_solution else {}
+            pid = await launch_job(
+                self._sandboxes,
+                request.sandbox_id,
+                job,
+                launch.command,
+                env={
+                    **launch.env,
+                    **dict.fromkeys(launch.api_key_variables, token or ""),
+                    **solution,
+                },
+                cwd=request.workdir,
+                user=task.agent_user,
+                otherwise=Cause.SETUP_FAILED,
+                files=launch.files,
+            )
+            return StartResult(job_id=job, pid=pid)
+
+    @activity.defn(name=Stage.AWAIT_AGENT)
+    async def await_agent(self, request: AwaitRequest) -> AwaitResult:
+        """Safe to run twice, or at once in two workers: it only looks."""
+        async with as_failures(), heartbeating():
+            watching = asyncio.create_task(self._observe(request))
+            leaving = asyncio.create_task(activity.wait_for_worker_shutdown())
+            try:
+                await asyncio.wait({watching, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if not watching.done():
+                    # Another worker goes on watching; the agent is none the wiser.
+                    raise ApplicationError("this worker is shutting down", type="worker_shutdown")
+                return watching.result()
+            finally:
+                watching.cancel()
+                leaving.cancel()
+                await asyncio.gather(watching, leaving, return_exceptions=True)
+
+    @activity.defn(name=Stage.STOP_AGENT)
+    async def stop_agent(self, request: StopRequest) -> StopResult:
+        """Safe to run twice: END is written once, a dead process stays dead."""
+        async with as_failures(), heartbeating():
+            agent = get_agent(request.order.spec.agent.name)
+            facts = SessionFacts()
+            if agent.dialect is not None:
+                log = SessionLog(self._store, request.order.attempt)
+                await log.end(EndReason.STOPPED, by=Stage.STOP_AGENT)
+                facts = await read_facts(log)
+            exit_code, artifacts = None, ()
+            if request.sandbox_id is not None:
+                exit_code, artifacts = await self._end(request, request.sandbox_id)
+            reason = outcome.stop_reason(request.stop_reason, facts)
+            return StopResult(
+                stop_reason=reason,
+                exit_code=exit_code,
+                failure=outcome.failure(agent, reason, facts),
+                artifacts=artifacts,
+            )
+
+    async def _open_session(self, order: Order, agent: Agent) -> str | None:
+        """Write the session record and sign its token; None for an agent that calls no model."""
+        spec = order.spec
+        if agent.dialect is None or spec.endpoint is None:
+            return None
+        session = Session(
+            attempt=order.attempt,
+            rollout=order.rollout,
+            endpoint=spec.endpoint,
+            sampling=spec.sampling,
+            limits=spec.limits,
+            purpose=spec.purpose,
+            delivery=spec.delivery,
+            hold_seconds=agent.hold_seconds,
+            expires_at=order.deadline,
+            created_at=datetime.now(UTC),
+        )
+        await SessionLog(self._store, order.attempt).open(session)
+        return sign_session(self._secret, order.attempt, order.deadline)
+
+    def _context(self, order: Order, agent: Agent, workdir: str) -> AgentContext:
+        version = order.spec.agent.version or agent.version
+        return AgentContext(
+            version=version,
+            home=agent_home(agent, version),
+            workdir=workdir,
+            instruction_file=INSTRUCTION_FILE,
+            base_url=f"{self._settings.gateway_url}/v1",
+            model=order.spec.endpoint or "none",
+            hold_seconds=agent.hold_seconds,
+            options=order.spec.agent.options,
+        )
+
+    async def _observe(self, request: AwaitRequest) -> AwaitResult:
+        """Poll the job and its session until one of them ends, or the deadline comes."""
+        log = SessionLog(self._store, request.order.attempt)
+        job = jobs.job_id(request.order.attempt)
+        has_session = get_agent(request.order.spec.agent.name).dialect is not None
+        delay = _FIRST_POLL_SECONDS
+        while True:
+            code = await self._watch.exit_code(request.sandbox_id, job)
+            if code is not None:
+                ended = StopReason.AGENT_COMPLETED if code == 0 else StopReason.AGENT_ERROR
+                return AwaitResult(stop_reason=ended, exit_code=code)
+            if has_session and (end := await log.ended()) is not None:
+                budget = outcome.budget_reached(end.reason)
+                if budget is not None:
+                    return AwaitResult(stop_reason=budget)
+            left = (request.deadline - datetime.now(UTC)).total_seconds()
+            if left <= 0:
+                return AwaitResult(stop_reason=StopReason.AGENT_TIMEOUT)
+            await asyncio.sleep(min(delay, left))
+            delay = min(delay * _BACKOFF, _LAST_POLL_SECONDS)
+
+    async def _end(
+        self, request: StopRequest, sandbox_id: str
+    ) -> tuple[int | None, tuple[Artifact, ...]]:
+        """End the agent and keep its logs; a sandbox that is gone has ended it already."""
+        job = jobs.job_id(request.order.attempt)
+        try:
+            code = None
+            if request.running:
+                code = await end_agent(self._sandboxes, sandbox_id, job)
+            return code, await keep_agent_logs(self._sandboxes, self._store, sandbox_id, job)
+        except TransientStageError:
+            raise
+        except StageError as error:
+            activity.logger.warning("nothing to end: %s", error)
+            return None, ()

@@ -1,0 +1,140 @@
+"""Stages 1, 2 and 8: the sandbox is created, filled and deleted."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.failures import as_failures
+from activities.heartbeat import heartbeating
+from activities.tasks import Tasks
+from rolldock.agents.registry import get_agent
+from rolldock.errors import StageError, TransientStageError
+from rolldock.harbor.task import Task
+from rolldock.models import names
+from rolldock.models.failure import Cause
+from rolldock.models.result import RolloutResult, Stage
+from rolldock.models.stages import (
+    CreateResult,
+    DeleteRequest,
+    DeleteResult,
+    InSandbox,
+    Order,
+    SetUpResult,
+)
+from rolldock.sandbox.client import Sandboxes, SandboxRequest
+from rolldock.sandbox.creation import create_sandbox
+from rolldock.sandbox.deletion import delete_sandboxes
+from rolldock.sandbox.labels import Ownership
+from rolldock.sandbox.setup import set_up
+from rolldock.settings import Settings
+from rolldock.store import keys
+from rolldock.store.store import Store
+
+_SECONDS_PER_MINUTE = 60
+_MAX_TRIES = 8
+"""Of a create that fails otherwise than by quota: about two minutes of backoff."""
+
+
+class SandboxActivities:
+    """What happens to a sandbox as a whole."""
+
+    def __init__(
+        self,
+        sandboxes: Sandboxes,
+        store: Store,
+        tasks: Tasks,
+        settings: Settings,
+        deployment: str,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._sandboxes = sandboxes
+        self._store = store
+        self._tasks = tasks
+        self._settings = settings
+        self._deployment = deployment
+        self._environment = environment
+
+    @activity.defn(name=Stage.CREATE_SANDBOX)
+    async def create_sandbox(self, order: Order) -> CreateResult:
+        """Safe to run twice: the attempt is the idempotency key."""
+        async with as_failures(), heartbeating():
+            done = await self._store.get(keys.result(order.rollout))
+            if done is not None:
+                return CreateResult(existing=RolloutResult.model_validate_json(done))
+            request = self._request(order, await self._tasks.get(order.spec.task.digest))
+            try:
+                created = await create_sandbox(
+                    self._sandboxes, self._store, request, self._settings.max_live_sandboxes
+                )
+            except TransientStageError as error:
+                if error.cause is Cause.QUOTA or activity.info().attempt < _MAX_TRIES:
+                    raise
+                raise StageError(error.cause, str(error)) from error
+            except StageError as error:
+                raise _refused(error) from error
+            return CreateResult(sandbox_id=created)
+
+    @activity.defn(name=Stage.SET_UP_SANDBOX)
+    async def set_up_sandbox(self, place: InSandbox) -> SetUpResult:
+        """Safe to run twice: files are overwritten, an installed agent is left alone."""
+        async with as_failures(), heartbeating():
+            spec = place.order.spec
+            agent = get_agent(spec.agent.name)
+            version = spec.agent.version or agent.version
+            workdir = await set_up(
+                self._sandboxes,
+                place.sandbox_id,
+                await self._tasks.get(spec.task.digest),
+                agent,
+                version,
+                spec.limits.setup_seconds,
+            )
+            return SetUpResult(agent_version=version, workdir=workdir)
+
+    @activity.defn(name=Stage.DELETE_SANDBOX)
+    async def delete_sandbox(self, request: DeleteRequest) -> DeleteResult:
+        """Safe to run twice: what is gone stays gone."""
+        async with as_failures(), heartbeating():
+            deleted = await delete_sandboxes(
+                self._sandboxes,
+                self._store,
+                self._owner(request.order),
+                sandbox_id=request.sandbox_id,
+                create_sent=request.create_sent,
+                settle_seconds=self._settings.create_settle_seconds
+                + self._settings.listing_lag_seconds,
+            )
+            return DeleteResult(deleted=deleted)
+
+    def _owner(self, order: Order) -> Ownership:
+        return Ownership(
+            deployment=self._deployment,
+            rollout=order.rollout,
+            run=order.run,
+            attempt=order.attempt,
+        )
+
+    def _request(self, order: Order, task: Task) -> SandboxRequest:
+        resources = order.spec.resources
+        left = (order.deadline - datetime.now(UTC)).total_seconds()
+        lifetime = left + self._settings.lifetime_slack_seconds
+        return SandboxRequest(
+            attempt=order.attempt,
+            owner=self._owner(order),
+            image=resources.image or task.docker_image or self._settings.default_image,
+            cpu_cores=resources.cpu_cores,
+            memory_gb=resources.memory_gb,
+            disk_gb=resources.disk_gb,
+            lifetime_minutes=max(1, math.ceil(lifetime / _SECONDS_PER_MINUTE)),
+            isolated=task.config.environment.network_mode == "no-network",
+            env=task.environment_env(self._environment),
+        )
+
+
+def _refused(error: StageError) -> ApplicationError:
+    """A create's final failure; certain to have made nothing only if no earlier try was sent."""
+    details = (names.DETAIL_REFUSED,) if activity.info().attempt == 1 else ()
+    return ApplicationError(str(error), *details, type=error.cause, non_retryable=True)

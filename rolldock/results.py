@@ -1,0 +1,118 @@
+"""From attempts to the result record: what is believed, what is trained on, what a list shows.
+
+The rules are pure; `commit` writes what they give, once.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from rolldock.harbor.reward import single_reward
+from rolldock.models.result import IndexEntry, RolloutResult, Status, StopReason
+from rolldock.models.spec import Purpose, RolloutSpec
+from rolldock.models.stages import SealRequest
+from rolldock.store import keys
+from rolldock.store.store import Store
+
+_NOT_TRAINED_ON: Final = frozenset({StopReason.AGENT_TIMEOUT, StopReason.CONTEXT_LENGTH})
+"""Endings that say more about a limit than about the policy; the design's default."""
+
+
+def build_result(request: SealRequest, ended_at: datetime) -> RolloutResult:
+    """The result of a rollout whose last attempt is `request.attempt`."""
+    spec, last = request.order.spec, request.attempt
+    completed = request.status is Status.COMPLETED
+    rewards = request.rewards if completed else {}
+    because = _not_trainable_because(request)
+    return RolloutResult(
+        rollout=request.order.rollout,
+        run=request.order.run,
+        experiment=spec.experiment,
+        group=spec.group,
+        spec=spec,
+        spec_digest=request.order.spec_digest,
+        task_digest=spec.task.digest,
+        agent=spec.agent.name,
+        agent_version=last.agent_version,
+        status=request.status,
+        stop_reason=last.stop_reason,
+        failure=last.failure,
+        reward=single_reward(rewards),
+        rewards=rewards,
+        reward_valid=completed,
+        trainable=because is None,
+        not_trainable_because=because,
+        trace=last.trace,
+        attempts=(*request.earlier, last),
+        artifacts=last.artifacts,
+        timings={**last.timings, "total": (ended_at - request.started_at).total_seconds()},
+        started_at=request.started_at,
+        ended_at=ended_at,
+    )
+
+
+def index_entry(result: RolloutResult) -> IndexEntry:
+    """What lists show of a result."""
+    trace = result.trace
+    return IndexEntry(
+        rollout=result.rollout,
+        experiment=result.experiment,
+        group=result.group,
+        task=result.spec.task.name,
+        agent=result.agent,
+        endpoint=result.spec.endpoint,
+        status=result.status,
+        stop_reason=result.stop_reason,
+        cause=str(result.failure.cause) if result.failure else None,
+        reward=result.reward,
+        n_turns=trace.n_turns if trace else 0,
+        input_tokens=trace.input_tokens if trace else 0,
+        output_tokens=trace.output_tokens if trace else 0,
+        seconds=round(result.timings.get("total", 0), 3),
+        ended_at=result.ended_at,
+    )
+
+
+def _not_trainable_because(request: SealRequest) -> str | None:
+    """Why a rollout must not be trained on; None: it may be."""
+    spec, last = request.order.spec, request.attempt
+    if spec.purpose is not Purpose.TRAIN:
+        return "its purpose is evaluation"
+    if request.status is not Status.COMPLETED:
+        return f"it is {request.status}: it has no reward"
+    if last.stop_reason in _NOT_TRAINED_ON:
+        return f"it ended by {last.stop_reason}"
+    if last.trace is None or last.trace.n_turns == 0:
+        return "no model was called"
+    if last.trace.n_samples == 0:
+        return "the model server gave no token ids"
+    return _sampling_not_pinned(spec)
+
+
+def _sampling_not_pinned(spec: RolloutSpec) -> str | None:
+    """Log-probs mean the sampled distribution only at temperature 1 without truncation.
+
+    That is the raw rule; an endpoint whose log-probs are processed has none of it.
+    """
+    sampling = spec.sampling
+    if sampling.temperature is None:
+        return "its temperature is not pinned: set sampling.temperature"
+    truncated = (
+        sampling.top_p not in (None, 1)
+        or sampling.top_k not in (None, -1, 0)
+        or sampling.min_p not in (None, 0)
+    )
+    if sampling.temperature != 1 or truncated:
+        return "its log-probs are raw while sampling was not temperature 1 without truncation"
+    return None
+
+
+async def commit(store: Store, result: RolloutResult) -> RolloutResult:
+    """Write the result and its index entry; the result that stands, this one or an earlier one."""
+    name = keys.result(result.rollout)
+    if not await store.create(name, result.model_dump_json().encode()):
+        written = await store.get(name)
+        if written is not None:
+            result = RolloutResult.model_validate_json(written)
+    entry = keys.index(result.ended_at, result.experiment, result.rollout)
+    await store.create(entry, index_entry(result).model_dump_json().encode())
+    return result

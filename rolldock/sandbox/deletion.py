@@ -1,0 +1,85 @@
+"""Making certain that no sandbox of an attempt is alive; the other half of `creation.py`.
+
+Bulk delete by label is never used: what is deleted is deleted by the id of a sandbox whose own
+labels were read.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rolldock.models.base import Record, UtcTime
+from rolldock.sandbox.client import Sandboxes
+from rolldock.sandbox.labels import Ownership
+from rolldock.store import keys
+from rolldock.store.store import Store
+
+_FIRST_POLL_SECONDS: Final = 0.05
+_LAST_POLL_SECONDS: Final = 5.0
+
+
+class Tombstone(Record):
+    """Written before the first delete, by whoever gave the attempt up."""
+
+    written_at: UtcTime
+
+
+async def delete_sandboxes(
+    sandboxes: Sandboxes,
+    store: Store,
+    owner: Ownership,
+    *,
+    sandbox_id: str | None,
+    create_sent: bool,
+    settle_seconds: float,
+) -> tuple[str, ...]:
+    """Delete every sandbox of an attempt, and return their ids once all are gone.
+
+    Args:
+        owner: with the attempt.
+        sandbox_id: what create returned; None where it never answered.
+        create_sent: False where it is certain that no create reached the provider.
+        settle_seconds: how long after the tombstone a create without a reply may still show.
+
+    Raises:
+        StageError: the provider fails; the caller retries.
+    """
+    attempt = str(owner.attempt)
+    settled_at = await _bury(store, attempt) + timedelta(seconds=settle_seconds)
+    expected = create_sent and await store.get(keys.create_sent(attempt)) is not None
+    gone: set[str] = set()
+    delay = _FIRST_POLL_SECONDS
+    while True:
+        found = {sandbox.id for sandbox in await sandboxes.owned(owner)} - gone
+        if sandbox_id is not None and sandbox_id not in gone:
+            found.add(sandbox_id)
+        for found_id in sorted(found):
+            await sandboxes.delete(found_id)
+            await _until_gone(sandboxes, found_id)
+            gone.add(found_id)
+        if not found and (gone or not expected or datetime.now(UTC) >= settled_at):
+            return tuple(sorted(gone))
+        if not found:
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _LAST_POLL_SECONDS)
+
+
+async def _bury(store: Store, attempt: str) -> datetime:
+    """Write the tombstone unless it is there; when it was written."""
+    name = keys.tombstone(attempt)
+    tombstone = Tombstone(written_at=datetime.now(UTC))
+    if await store.create(name, tombstone.model_dump_json().encode()):
+        return tombstone.written_at
+    written = await store.get(name)
+    return tombstone.written_at if written is None else _written_at(written)
+
+
+def _written_at(content: bytes) -> datetime:
+    return Tombstone.model_validate_json(content).written_at
+
+
+async def _until_gone(sandboxes: Sandboxes, sandbox_id: str) -> None:
+    delay = _FIRST_POLL_SECONDS
+    while await sandboxes.status(sandbox_id) is not None:
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, _LAST_POLL_SECONDS)

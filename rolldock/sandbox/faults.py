@@ -1,0 +1,128 @@
+"""What an exception of the sandbox SDK means for a stage: one function reads the whole chain.
+
+The SDK turns cancellations into APIError and leaves status codes only in the chain of causes, so
+nobody else looks at its exceptions.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import httpx
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from prime_sandboxes import (
+    APIError,
+    APITimeoutError,
+    CommandTimeoutError,
+    DownloadTimeoutError,
+    PaymentRequiredError,
+    SandboxImagePullError,
+    SandboxNotRunningError,
+    SandboxOOMError,
+    SandboxTimeoutError,
+    UnauthorizedError,
+    UploadTimeoutError,
+)
+
+from rolldock.errors import RolldockError, StageError, TransientStageError
+from rolldock.models.failure import Cause
+
+_TIMEOUTS: Final = (
+    APITimeoutError,
+    CommandTimeoutError,
+    DownloadTimeoutError,
+    TimeoutError,
+    UploadTimeoutError,
+)
+_GONE: Final = {
+    SandboxOOMError: Cause.SANDBOX_OOM,
+    SandboxTimeoutError: Cause.SANDBOX_EXPIRED,
+    SandboxImagePullError: Cause.IMAGE_UNAVAILABLE,
+    SandboxNotRunningError: Cause.SANDBOX_LOST,
+}
+"""In the order in which they are asked: the last is the base class of the others."""
+
+_UNPROCESSABLE: Final = 422
+_CLIENT_ERRORS: Final = range(400, 500)
+_WORTH_A_RETRY: Final = frozenset({408, 409, 425, 429})
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether the SDK reports that our own task was cancelled under its call."""
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        return False
+    return any(
+        isinstance(link, asyncio.CancelledError)
+        or (isinstance(link, ConnectError) and link.code == Code.CANCELED)
+        for link in _chain(error)
+    )
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status behind an SDK exception; None: no response is in its chain."""
+    for link in _chain(error):
+        if isinstance(link, httpx.HTTPStatusError):
+            return link.response.status_code
+    return None
+
+
+def _retry_after_seconds(error: BaseException) -> float | None:
+    for link in _chain(error):
+        if isinstance(link, httpx.HTTPStatusError):
+            value = link.response.headers.get("retry-after", "")
+            return float(value) if value.isdigit() else None
+    return None
+
+
+def was_never_sent(error: BaseException) -> bool:
+    """Whether the request certainly did not reach the server: its connection was refused."""
+    return any(isinstance(link, httpx.ConnectError) for link in _chain(error))
+
+
+def stage_error(error: BaseException, otherwise: Cause) -> StageError:
+    """The stage error that an SDK exception stands for; `otherwise` names what has no name."""
+    for kind, cause in _GONE.items():
+        if isinstance(error, kind):
+            return StageError(cause, str(error))
+    if isinstance(error, UnauthorizedError):
+        return StageError(Cause.UNAUTHORIZED, f"the sandbox API refused the key: {error}")
+    if isinstance(error, PaymentRequiredError):
+        return StageError(Cause.PAYMENT_REQUIRED, f"the sandbox API wants payment: {error}")
+    status = status_of(error)
+    if status == _UNPROCESSABLE:
+        return StageError(Cause.IMAGE_UNAVAILABLE, str(error))
+    if status in _CLIENT_ERRORS and status not in _WORTH_A_RETRY:
+        return StageError(otherwise, str(error))
+    if isinstance(error, _TIMEOUTS):
+        return TransientStageError(otherwise, str(error) or "timed out")
+    return TransientStageError(otherwise, str(error), _retry_after_seconds(error))
+
+
+@asynccontextmanager
+async def sandbox_faults(otherwise: Cause) -> AsyncGenerator[None, None]:
+    """Turn whatever the SDK raises inside into a stage error, and a swallowed cancel into one.
+
+    Raises:
+        StageError: the sandbox or its infrastructure failed.
+        asyncio.CancelledError: our task was cancelled while the SDK was at work.
+    """
+    try:
+        yield
+    except RolldockError:
+        raise
+    except (APIError, RuntimeError, TimeoutError, httpx.HTTPError) as error:
+        if is_cancellation(error):
+            raise asyncio.CancelledError from error
+        raise stage_error(error, otherwise) from error

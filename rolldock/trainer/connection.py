@@ -1,0 +1,64 @@
+"""Reaching Temporal: one way for client, worker and tests, with one data converter."""
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client as Temporal
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
+
+from rolldock.errors import UnavailableError
+from rolldock.models import names
+from rolldock.settings import Settings
+
+
+async def connect_temporal(settings: Settings) -> Temporal:
+    """A client of the configured Temporal namespace.
+
+    Raises:
+        UnavailableError: nothing answers there.
+    """
+    try:
+        return await Temporal.connect(
+            settings.temporal_address,
+            namespace=settings.temporal_namespace,
+            data_converter=pydantic_data_converter,
+        )
+    except (RPCError, RuntimeError) as error:
+        raise UnavailableError(
+            f"Temporal does not answer at {settings.temporal_address}: start one with "
+            "`rolldock up`, or set TEMPORAL_ADDRESS"
+        ) from error
+
+
+async def deployment_of(temporal: Temporal) -> str:
+    """The deployment: the UUID of the Temporal namespace."""
+    described = await temporal.workflow_service.describe_namespace(
+        DescribeNamespaceRequest(namespace=temporal.namespace)
+    )
+    return described.namespace_info.id
+
+
+async def missing_attributes(temporal: Temporal) -> list[str]:
+    """The search attributes that `rolldock init` has yet to create."""
+    listed = await temporal.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=temporal.namespace)
+    )
+    return [name for name in names.SEARCH_ATTRIBUTES if name not in listed.custom_attributes]
+
+
+async def add_attributes(temporal: Temporal) -> list[str]:
+    """Create the search attributes that are missing, and name them."""
+    missing = await missing_attributes(temporal)
+    if missing:
+        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+        await temporal.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=temporal.namespace,
+                search_attributes=dict.fromkeys(missing, keyword),
+            )
+        )
+    return missing

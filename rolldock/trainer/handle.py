@@ -1,0 +1,182 @@
+"""One rollout as its starter sees it: status, result, stop, cancel."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+from temporalio.client import Client as Temporal
+from temporalio.client import (
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from rolldock.errors import UsageError
+from rolldock.models import names
+from rolldock.models.base import Contract
+from rolldock.models.failure import Cause, Failure
+from rolldock.models.result import RolloutResult, Stage, Status, StopReason
+from rolldock.models.stages import RolloutRequest
+from rolldock.results import commit
+from rolldock.store import keys
+from rolldock.store.store import Store
+
+_WAIT_SECONDS: Final = 5.0
+"""Between two looks at a busy Temporal: a long poll was refused."""
+
+
+class RolloutStatus(Contract):
+    """A rollout now."""
+
+    id: str
+    state: str
+    """`running`, or the result's status, or `terminated`."""
+    stage: str
+    """The stage in progress, `waiting` between two, or `done`."""
+    tries: int = 1
+    """Temporal's tries of that stage."""
+    problem: str | None = None
+    """Why the stage was tried again."""
+    started_at: datetime
+
+
+class RolloutHandle:
+    """A rollout by its id; none of its methods needs to be the process that started it."""
+
+    def __init__(
+        self, temporal: Temporal, store: Store, polls: asyncio.Semaphore, rollout: str
+    ) -> None:
+        self._temporal = temporal
+        self._store = store
+        self._polls = polls
+        self._workflow = temporal.get_workflow_handle(rollout)
+        self.id = rollout
+
+    async def stored(self) -> RolloutResult | None:
+        """The committed result; None: there is none yet."""
+        content = await self._store.get(keys.result(self.id))
+        return None if content is None else RolloutResult.model_validate_json(content)
+
+    async def result(self) -> RolloutResult:
+        """The result, waited for: graded, failed or cancelled, also long after Temporal forgot it.
+
+        Raises:
+            UsageError: no rollout has this id.
+        """
+        while (result := await self.stored()) is None:
+            description = await self._describe()
+            if description.status is not WorkflowExecutionStatus.RUNNING:
+                return await self.stored() or await self._write_missing(description)
+            await self._until_closed()
+        return result
+
+    async def status(self) -> RolloutStatus:
+        """Where the rollout is.
+
+        Raises:
+            UsageError: no rollout has this id.
+        """
+        result = await self.stored()
+        try:
+            description = await self._describe()
+        except UsageError:
+            if result is None:
+                raise
+            return RolloutStatus(
+                id=self.id, state=result.status, stage="done", started_at=result.started_at
+            )
+        if description.status is WorkflowExecutionStatus.RUNNING:
+            return _running(self.id, description)
+        state = result.status if result else str(description.status and description.status.name)
+        return RolloutStatus(
+            id=self.id, state=state.lower(), stage="done", started_at=description.start_time
+        )
+
+    async def cancel(self) -> None:
+        """Ask for the end; the sandbox is deleted and the result becomes `cancelled`."""
+        await self._workflow.cancel()
+
+    async def stop(self) -> None:
+        """End the agent gracefully; what it did is graded, stop reason `stopped`."""
+        await self._workflow.signal(names.STOP_SIGNAL)
+
+    async def _describe(self) -> WorkflowExecutionDescription:
+        try:
+            return await self._workflow.describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise UsageError(f"no rollout {self.id!r}: `rolldock ls` lists them") from error
+            raise
+
+    async def _until_closed(self) -> None:
+        """One long poll for the close; the server caps how many may wait at once."""
+        async with self._polls:
+            try:
+                await self._workflow.result()
+            except WorkflowFailureError:
+                return
+            except RPCError as error:
+                if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                await asyncio.sleep(_WAIT_SECONDS)
+
+    async def _write_missing(self, description: WorkflowExecutionDescription) -> RolloutResult:
+        """The record of a run that was ended from outside before it could write its own."""
+        now = description.close_time or datetime.now(UTC)
+        event = await anext(aiter(self._workflow.fetch_history_events(page_size=1)))
+        started = event.workflow_execution_started_event_attributes
+        [request] = await self._temporal.data_converter.decode(
+            started.input.payloads, [RolloutRequest]
+        )
+        assert isinstance(request, RolloutRequest)
+        spec = request.spec
+        ended = description.status.name.lower() if description.status else "closed"
+        message = f"the workflow was {ended} before it wrote a result"
+        failure = Failure(
+            stage=Stage.SEAL_TRACE, cause=Cause.TERMINATED, message=message, retryable=False
+        )
+        return await commit(
+            self._store,
+            RolloutResult(
+                rollout=self.id,
+                run=description.run_id,
+                experiment=spec.experiment,
+                group=spec.group,
+                spec=spec,
+                spec_digest=request.spec_digest,
+                task_digest=spec.task.digest,
+                agent=spec.agent.name,
+                agent_version=spec.agent.version,
+                status=Status.FAILED,
+                stop_reason=StopReason.INFRASTRUCTURE,
+                failure=failure,
+                not_trainable_because="it is failed: it has no reward",
+                timings={"total": (now - description.start_time).total_seconds()},
+                started_at=description.start_time,
+                ended_at=now,
+            ),
+        )
+
+
+def _running(rollout: str, description: WorkflowExecutionDescription) -> RolloutStatus:
+    """The stage from the activities that Temporal waits for; the latest in order of stages."""
+    pending = description.raw_description.pending_activities
+    order = [str(stage) for stage in Stage]
+    by_stage = sorted(
+        (activity for activity in pending if activity.activity_type.name in order),
+        key=lambda activity: order.index(activity.activity_type.name),
+    )
+    if not by_stage:
+        return RolloutStatus(
+            id=rollout, state="running", stage="waiting", started_at=description.start_time
+        )
+    current = by_stage[0]
+    return RolloutStatus(
+        id=rollout,
+        state="running",
+        stage=current.activity_type.name,
+        tries=max(1, current.attempt),
+        problem=current.last_failure.message or None,
+        started_at=description.start_time,
+    )

@@ -1,0 +1,107 @@
+"""Composition root: settings -> clients -> workers, by role. Nothing else."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from temporalio.client import Client as Temporal
+from temporalio.worker import Worker
+
+from activities.agent import AgentActivities
+from activities.grading import GradingActivities
+from activities.sandbox import SandboxActivities
+from activities.tasks import Tasks
+from activities.trace import TraceActivities
+from rolldock.errors import RolldockError
+from rolldock.models import names
+from rolldock.sandbox.client import Sandboxes
+from rolldock.sandbox.jobs import JobWatch
+from rolldock.settings import Settings
+from rolldock.store.store import Store
+from rolldock.trainer.connection import connect_temporal, deployment_of, missing_attributes
+from workflows.rollout import RolloutWorkflow
+
+MAX_STAGES = 2000
+"""Activities at once: nearly all of them wait."""
+GRACE = timedelta(seconds=30)
+"""For stages in mid-flight when a worker is told to stop; watchers leave at once."""
+
+
+def workers(
+    role: str, temporal: Temporal, sandboxes: Sandboxes, settings: Settings, deployment: str
+) -> list[Worker]:
+    """The workers of a role: `rollouts`, `sandboxes` or `all`."""
+    store = Store.open(settings.store)
+    watch, tasks = JobWatch(sandboxes), Tasks(store)
+    shared = settings.task_environment(os.environ)
+    sandbox = SandboxActivities(sandboxes, store, tasks, settings, deployment, shared)
+    agent = AgentActivities(
+        sandboxes, watch, store, tasks, settings, settings.read_secret(), shared
+    )
+    grading = GradingActivities(sandboxes, watch, store, tasks, shared)
+    trace = TraceActivities(store)
+    rollouts = Worker(
+        temporal,
+        task_queue=names.ROLLOUT_QUEUE,
+        workflows=[RolloutWorkflow],
+        activities=[
+            sandbox.set_up_sandbox,
+            agent.start_agent,
+            agent.await_agent,
+            agent.stop_agent,
+            grading.grade,
+            trace.seal_trace,
+            sandbox.delete_sandbox,
+        ],
+        max_concurrent_activities=MAX_STAGES,
+        graceful_shutdown_timeout=GRACE,
+    )
+    creates = Worker(
+        temporal,
+        task_queue=names.SANDBOX_QUEUE,
+        activities=[sandbox.create_sandbox],
+        max_task_queue_activities_per_second=settings.creates_per_second,
+        graceful_shutdown_timeout=GRACE,
+    )
+    return {"rollouts": [rollouts], "sandboxes": [creates], "all": [rollouts, creates]}[role]
+
+
+async def run(role: str, settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    temporal = await connect_temporal(settings)
+    missing = await missing_attributes(temporal)
+    if missing:
+        raise RolldockError(f"search attributes {', '.join(missing)} are missing: rolldock init")
+    deployment = await deployment_of(temporal)
+    async with AsyncExitStack() as stack:
+        sandboxes = await stack.enter_async_context(
+            Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key)
+        )
+        for worker in workers(role, temporal, sandboxes, settings, deployment):
+            await stack.enter_async_context(worker)
+        sys.stdout.write("worker ready\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def main() -> int:
+    """Read the role and the settings, and run."""
+    parser = argparse.ArgumentParser(description="Rolldock's Temporal worker")
+    parser.add_argument("--role", choices=("all", "rollouts", "sandboxes"), default="all")
+    try:
+        asyncio.run(run(parser.parse_args().role, Settings.load()))
+    except RolldockError as error:
+        sys.stderr.write(f"worker: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,326 @@
+"""One attempt: one sandbox and one trace, from create to the certainty that it is deleted."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from workflows import policies, story
+from workflows.faults import failure, failure_of, was_refused
+from workflows.settle import cancel_check, is_cancelled, settle
+
+with workflow.unsafe.imports_passed_through():
+    from activities.agent import AgentActivities
+    from activities.grading import GradingActivities
+    from activities.sandbox import SandboxActivities
+    from activities.trace import TraceActivities
+    from rolldock.models.failure import Cause, Failure
+    from rolldock.models.result import (
+        Artifact,
+        AttemptResult,
+        RolloutResult,
+        Stage,
+        Status,
+        StopReason,
+    )
+    from rolldock.models.stages import (
+        AwaitRequest,
+        DeleteRequest,
+        GradeRequest,
+        InSandbox,
+        Order,
+        Pace,
+        SealRequest,
+        SealResult,
+        StartRequest,
+        StopRequest,
+    )
+
+
+class Attempt:
+    """What one attempt knows so far. `carry_out` never raises; `wind_up` leaves nothing alive."""
+
+    def __init__(self, order: Order, pace: Pace, stop_requested: Callable[[], bool]) -> None:
+        self._order = order
+        self._pace = pace
+        self._stop_requested = stop_requested
+        self._started_at = workflow.now()
+        self._stage = Stage.CREATE_SANDBOX
+        self._timings: dict[str, float] = {}
+        self._create_sent = True
+        self._sandbox_id: str | None = None
+        self._workdir = ""
+        self._agent_version: str | None = None
+        self._running = False
+        self._stopped = False
+        self._stop_reason = StopReason.INFRASTRUCTURE
+        self._exit_code: int | None = None
+        self._rewards: dict[str, float] = {}
+        self._artifacts: tuple[Artifact, ...] = ()
+        self.failure: Failure | None = None
+        """Why there is no reward; None once graded."""
+        self.existing: RolloutResult | None = None
+        """The result that this rollout already had: nothing was created."""
+
+    async def carry_out(self, deadline: datetime) -> None:
+        """The phases of an attempt, up to the grade or to whatever ended it before."""
+        try:
+            async with asyncio.timeout((deadline - workflow.now()).total_seconds()):
+                await self._create_sandbox()
+                if self.existing is not None:
+                    return
+                await self._set_up_sandbox()
+                await self._start_agent()
+                await self._await_agent()
+                await self._stop_agent()
+                await self._grade()
+        except ActivityError as error:
+            self._fail(error)
+        except (asyncio.CancelledError, TimeoutError):
+            self._interrupt()
+
+    async def wind_up(
+        self, *, last: bool, earlier: tuple[AttemptResult, ...], started_at: datetime
+    ) -> tuple[AttemptResult, RolloutResult | None, bool]:
+        """Stop and collect where that is still to be done, then seal and delete side by side.
+
+        Returns:
+            The attempt's record, the committed result where this was the last attempt, and
+            whether its sandbox is certainly gone.
+        """
+        if not self._stopped:
+            await self._collect()
+        sealing = self._seal(last, earlier, started_at)
+        deleting = workflow.start_activity_method(
+            SandboxActivities.delete_sandbox,
+            DeleteRequest(
+                order=self._order, sandbox_id=self._sandbox_id, create_sent=self._create_sent
+            ),
+            **policies.clean_up(story.delete(self._sandbox_id), self._pace),
+        )
+        record, result = await self._sealed(sealing)
+        try:
+            await settle(deleting)
+        except ActivityError as error:
+            workflow.logger.error("attempt %s leaked its sandbox: %s", self._order.attempt, error)
+            return record, result, False
+        return record, result, True
+
+    async def commit(
+        self, earlier: tuple[AttemptResult, ...], started_at: datetime
+    ) -> RolloutResult | None:
+        """Write the result although another attempt was meant to follow: a cancel came."""
+        self._interrupt()
+        return (await self._sealed(self._seal(True, earlier, started_at)))[1]
+
+    async def _create_sandbox(self) -> None:
+        async with self._phase(Stage.CREATE_SANDBOX):
+            try:
+                created = await workflow.execute_activity_method(
+                    SandboxActivities.create_sandbox,
+                    self._order,
+                    **policies.create_sandbox(
+                        story.create(self._order), self._order.spec.limits, self._pace
+                    ),
+                )
+            except ActivityError as error:
+                self._create_sent = not was_refused(error)
+                raise
+            self._sandbox_id, self.existing = created.sandbox_id, created.existing
+
+    async def _set_up_sandbox(self) -> None:
+        async with self._phase(Stage.SET_UP_SANDBOX):
+            ready = await workflow.execute_activity_method(
+                SandboxActivities.set_up_sandbox,
+                InSandbox(order=self._order, sandbox_id=self._sandbox()),
+                **policies.set_up_sandbox(
+                    story.set_up(self._order), self._order.spec.limits, self._pace
+                ),
+            )
+            self._workdir, self._agent_version = ready.workdir, ready.agent_version
+
+    async def _start_agent(self) -> None:
+        async with self._phase(Stage.START_AGENT):
+            self._running = True
+            await workflow.execute_activity_method(
+                AgentActivities.start_agent,
+                StartRequest(order=self._order, sandbox_id=self._sandbox(), workdir=self._workdir),
+                **policies.start_agent(story.start(self._order), self._pace),
+            )
+
+    async def _await_agent(self) -> None:
+        async with self._phase(Stage.AWAIT_AGENT):
+            story.mark_stage(Stage.AWAIT_AGENT)
+            deadline = self._agent_deadline()
+            watching = workflow.start_activity_method(
+                AgentActivities.await_agent,
+                AwaitRequest(
+                    order=self._order,
+                    sandbox_id=self._sandbox(),
+                    deadline=deadline,
+                ),
+                **policies.await_agent(
+                    story.watch(self._order, deadline),
+                    (deadline - workflow.now()).total_seconds(),
+                    self._pace,
+                ),
+            )
+            try:
+                await workflow.wait_condition(lambda: self._stop_requested() or watching.done())
+            except BaseException:
+                watching.cancel()
+                raise
+            if watching.done():
+                ended = watching.result()
+                self._stop_reason, self._exit_code = ended.stop_reason, ended.exit_code
+                self._running = ended.exit_code is None
+            else:
+                watching.cancel()
+                self._stop_reason = StopReason.STOPPED
+
+    async def _stop_agent(self) -> None:
+        async with self._phase(Stage.STOP_AGENT):
+            stopped = await workflow.execute_activity_method(
+                AgentActivities.stop_agent,
+                self._stop_request(self._stop_reason),
+                **policies.stop_agent(story.stop(self._stop_reason), self._pace),
+            )
+            self._stopped = True
+            self._stop_reason = stopped.stop_reason
+            if self._running:
+                self._exit_code = stopped.exit_code
+            self._artifacts += stopped.artifacts
+            self.failure = stopped.failure
+
+    async def _grade(self) -> None:
+        if self.failure is not None:
+            return
+        async with self._phase(Stage.GRADE):
+            story.mark_stage(Stage.GRADE)
+            graded = await workflow.execute_activity_method(
+                GradingActivities.grade,
+                GradeRequest(order=self._order, sandbox_id=self._sandbox(), workdir=self._workdir),
+                **policies.grade(story.grade(self._order), self._order.spec.limits, self._pace),
+            )
+            self._rewards, self.failure = graded.rewards, graded.failure
+            self._artifacts += graded.artifacts
+
+    async def _collect(self) -> None:
+        """End session and agent after a failure and keep what logs there are, within bounds."""
+        try:
+            stopped = await settle(
+                workflow.start_activity_method(
+                    AgentActivities.stop_agent,
+                    self._stop_request(self._stop_reason),
+                    **policies.collect(story.collect(), self._pace),
+                )
+            )
+        except ActivityError as error:
+            workflow.logger.warning("nothing collected: %s", error)
+            return
+        self._artifacts += stopped.artifacts
+        if self._running:
+            self._exit_code = stopped.exit_code
+
+    def _seal(
+        self, last: bool, earlier: tuple[AttemptResult, ...], started_at: datetime
+    ) -> workflow.ActivityHandle[SealResult]:
+        request = SealRequest(
+            order=self._order,
+            attempt=self._record(),
+            earlier=earlier,
+            last=last,
+            status=self._status(),
+            rewards=self._rewards,
+            started_at=started_at,
+        )
+        return workflow.start_activity_method(
+            TraceActivities.seal_trace,
+            request,
+            **policies.clean_up(story.seal(last), self._pace),
+        )
+
+    async def _sealed(
+        self, sealing: workflow.ActivityHandle[SealResult]
+    ) -> tuple[AttemptResult, RolloutResult | None]:
+        """The sealed attempt and the committed result; neither where the store stayed away."""
+        try:
+            sealed = await settle(sealing)
+        except ActivityError as error:
+            workflow.logger.error("attempt %s was not sealed: %s", self._order.attempt, error)
+            return self._record(), None
+        return sealed.attempt, sealed.result
+
+    @asynccontextmanager
+    async def _phase(self, stage: Stage) -> AsyncGenerator[None, None]:
+        """Name the stage, time it, and look for a cancel once it is over."""
+        self._stage = stage
+        began = workflow.now()
+        story.tell(self._order, stage, self._timings)
+        try:
+            yield
+        finally:
+            self._timings[stage] = (workflow.now() - began).total_seconds()
+        cancel_check()
+
+    def _agent_deadline(self) -> datetime:
+        """The agent's own seconds, less where the rollout's total leaves no more."""
+        limits = self._order.spec.limits
+        reserve = timedelta(seconds=limits.grade_seconds) + policies.GRADE_RESERVE
+        wanted = workflow.now() + timedelta(seconds=limits.agent_seconds)
+        return max(min(wanted, self._order.deadline - reserve), workflow.now())
+
+    def _fail(self, error: ActivityError) -> None:
+        if is_cancelled_exception(error):
+            self._interrupt()
+        else:
+            self.failure = failure_of(self._stage, error)
+            self._stop_reason = StopReason.INFRASTRUCTURE
+
+    def _interrupt(self) -> None:
+        """A cancel, or the rollout's own deadline, whichever it was."""
+        self._rewards = {}
+        if is_cancelled():
+            reason = workflow.cancellation_reason() or "no reason given"
+            self.failure = failure(self._stage, Cause.CANCELLED, f"cancelled: {reason}")
+            self._stop_reason = StopReason.CANCELLED
+        else:
+            total = self._order.spec.limits.total_seconds
+            message = f"the rollout's total of {total:g} s was over"
+            self.failure = failure(self._stage, Cause.DEADLINE_EXCEEDED, message)
+            self._stop_reason = StopReason.INFRASTRUCTURE
+
+    def _status(self) -> Status:
+        if self.failure is None:
+            return Status.COMPLETED
+        return Status.CANCELLED if self.failure.cause is Cause.CANCELLED else Status.FAILED
+
+    def _record(self) -> AttemptResult:
+        return AttemptResult(
+            attempt=self._order.attempt,
+            number=self._order.number,
+            sandbox_id=self._sandbox_id,
+            stage=self._stage,
+            stop_reason=self._stop_reason,
+            agent_version=self._agent_version,
+            agent_exit_code=self._exit_code,
+            failure=self.failure,
+            artifacts=self._artifacts,
+            started_at=self._started_at,
+            timings=self._timings,
+        )
+
+    def _stop_request(self, reason: StopReason) -> StopRequest:
+        return StopRequest(
+            order=self._order,
+            sandbox_id=self._sandbox_id,
+            stop_reason=reason,
+            running=self._running,
+        )
+
+    def _sandbox(self) -> str:
+        assert self._sandbox_id is not None, "a stage after create has a sandbox"
+        return self._sandbox_id
