@@ -5,11 +5,12 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from temporalio.client import Client as Temporal
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 
 from activities.agent import AgentActivities
 from activities.grading import GradingActivities
@@ -32,7 +33,12 @@ GRACE = timedelta(seconds=30)
 
 
 def workers(
-    role: str, temporal: Temporal, sandboxes: Sandboxes, settings: Settings, deployment: str
+    role: str,
+    temporal: Temporal,
+    sandboxes: Sandboxes,
+    settings: Settings,
+    deployment: str,
+    interceptors: Sequence[Interceptor] = (),
 ) -> list[Worker]:
     """The workers of a role: `rollouts`, `sandboxes` or `all`."""
     store = Store.open(settings.store)
@@ -59,6 +65,7 @@ def workers(
         ],
         max_concurrent_activities=MAX_STAGES,
         graceful_shutdown_timeout=GRACE,
+        interceptors=interceptors,
     )
     creates = Worker(
         temporal,
@@ -66,6 +73,7 @@ def workers(
         activities=[sandbox.create_sandbox],
         max_task_queue_activities_per_second=settings.creates_per_second,
         graceful_shutdown_timeout=GRACE,
+        interceptors=interceptors,
     )
     return {"rollouts": [rollouts], "sandboxes": [creates], "all": [rollouts, creates]}[role]
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 with workflow.unsafe.imports_passed_through():
     from rolldock.models import names
@@ -79,13 +79,13 @@ def tell(order: Order, stage: Stage, timings: Mapping[str, float]) -> None:
 
 def mark_stage(stage: Stage) -> None:
     """The stage as a search attribute, at the two stages that last."""
-    workflow.upsert_search_attributes([_STAGE.value_set(stage)])
+    _upsert([_STAGE.value_set(stage)])
 
 
 def mark_end(result: RolloutResult | None, clean: bool) -> None:
     """Outcome and cleanup as search attributes, once."""
     outcome = "none" if result is None else _outcome(result)
-    workflow.upsert_search_attributes(
+    _upsert(
         [
             _STAGE.value_set("done"),
             _OUTCOME.value_set(outcome),
@@ -113,3 +113,8 @@ def _outcome(result: RolloutResult) -> str:
     if result.status is Status.FAILED and result.failure is not None:
         return str(result.failure.cause)
     return str(result.stop_reason)
+
+
+def _upsert(updates: list[SearchAttributeUpdate[str]]) -> None:
+    # The SDK annotates its parameter without the update's type argument.
+    workflow.upsert_search_attributes(updates)  # pyright: ignore[reportUnknownMemberType]

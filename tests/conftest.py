@@ -1,0 +1,74 @@
+"""One stack for all tests that need one: real servers on ports that the system chose.
+
+Tests that use it run on the session's event loop, to which its connections belong.
+"""
+
+import os
+import shutil
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from rolldock.cli.stack.options import StackOptions
+from rolldock.cli.stack.stack import Stack
+from rolldock.trainer.client import Client
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples" / "tasks"
+TEST_TASKS = ROOT / "tests" / "tasks"
+SETTLE_SECONDS = "2"
+"""How late a lost create may take effect: patience that only tests can afford to lose."""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the bubblewrap backend needs root")
+
+
+@pytest.fixture(scope="session")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples' conversations and the tests' own, in one directory."""
+    directory = tmp_path_factory.mktemp("scripts")
+    for source in (ROOT / "examples" / "scripts", ROOT / "tests" / "scripts"):
+        for script in source.glob("*.json"):
+            shutil.copy(script, directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def stack_options(
+    scripts: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[bool], StackOptions]:
+    """Options of a stack in a home of its own; the argument says whether it runs a worker."""
+
+    def options(worker: bool) -> StackOptions:
+        cache = os.environ.get("ROLLDOCK_AGENT_CACHE", str(ROOT / ".cache" / "agents"))
+        return StackOptions(
+            home=tmp_path_factory.mktemp("home"),
+            auto_ports=True,
+            agent_cache=Path(cache),
+            scripts=scripts,
+            worker=worker,
+            environment={
+                "ROLLDOCK_CREATE_SETTLE_SECONDS": SETTLE_SECONDS,
+                "ROLLDOCK_LISTING_LAG_SECONDS": "0",
+            },
+        )
+
+    return options
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack(
+    stack_options: Callable[[bool], StackOptions],
+) -> AsyncGenerator[Stack, None]:
+    """A whole stack with its worker."""
+    async with Stack(stack_options(True)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def client(stack: Stack) -> Client:
+    """A client of the stack with the endpoint `scripted`."""
+    connected = await Client.connect(stack.settings)
+    await connected.add_endpoint("scripted", url=stack.scripted_url, model="scripted")
+    return connected

@@ -1,0 +1,71 @@
+"""A worker dies while an agent works: nothing is lost and nothing is done twice."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from rolldock.cli.stack.stack import Stack
+from rolldock.models.failure import Cause
+from rolldock.models.result import Status
+from rolldock.sandbox import jobs
+from rolldock.sandbox.client import Sandboxes
+from rolldock.trainer.client import Client, OwnedSandbox
+
+LONG_WAIT = Path(__file__).parents[2] / "tests" / "tasks" / "long-wait"
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_kill_9_of_the_worker_leaves_the_agent_running(stack: Stack, client: Client) -> None:
+    """The agent's process keeps its pid, its turns are not asked again, and it is graded."""
+    spec = await client.spec(LONG_WAIT, agent="bash", endpoint="scripted")
+    handle = await client.start(spec)
+    settings = stack.settings
+    async with (
+        asyncio.timeout(90),
+        Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as sandboxes,
+    ):
+        sandbox = await _once_waiting(client, sandboxes, spec.id)
+        before = await _agent(sandboxes, sandbox)
+        stack.kill("worker")
+        await stack.ready("worker")
+        assert await _agent(sandboxes, sandbox) == before
+        await _run(sandboxes, sandbox, "touch /tmp/go")
+        result = await handle.result()
+    assert (result.status, result.reward) == (Status.COMPLETED, 1.0), result.failure
+    assert len(result.attempts) == 1
+    assert result.trace is not None
+    trace = await client.trace(spec.id)
+    assert [turn.slot for turn in trace.turns] == list(range(result.trace.n_turns))
+    assert result.trace.n_turns == 2
+
+
+async def _once_waiting(client: Client, sandboxes: Sandboxes, rollout: str) -> OwnedSandbox:
+    """The rollout's sandbox, once its agent waits for /tmp/go."""
+    while True:
+        for one in await client.sandboxes():
+            if one.sandbox.owner.rollout == rollout:
+                seen = await sandboxes.run(
+                    one.sandbox.id,
+                    "test -e /tmp/waiting",
+                    timeout_seconds=10,
+                    otherwise=Cause.INTERNAL,
+                )
+                if seen.exit_code == 0:
+                    return one
+
+
+async def _agent(sandboxes: Sandboxes, sandbox: OwnedSandbox) -> str:
+    """Pid and start time of the agent's process."""
+    launch, _, _, _ = jobs.paths(jobs.job_id(str(sandbox.sandbox.owner.attempt)))
+    command = f"p=$(cat {launch}/pid) && echo $p && cut -d' ' -f22 /proc/$p/stat"
+    return await _run(sandboxes, sandbox, command)
+
+
+async def _run(sandboxes: Sandboxes, sandbox: OwnedSandbox, command: str) -> str:
+    done = await sandboxes.run(
+        sandbox.sandbox.id, command, timeout_seconds=10, otherwise=Cause.INTERNAL
+    )
+    assert done.exit_code == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,141 @@
+"""Records the histories that the replay tests use, from real rollouts on a real stack.
+
+    .venv/bin/python tests/replay/record.py
+
+Run it after a change that is meant to change histories, and keep the old files where rollouts of
+the old code may still be running.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from rolldock.cli.stack.options import StackOptions
+from rolldock.cli.stack.stack import Stack
+from rolldock.models.spec import RolloutSpec
+from rolldock.sandbox.client import Sandboxes
+from rolldock.trainer.client import Client
+from rolldock.trainer.handle import RolloutHandle
+
+ROOT = Path(__file__).parents[2]
+HISTORIES = ROOT / "tests" / "histories"
+HELLO = ROOT / "examples" / "tasks" / "hello-world"
+TASKS = ROOT / "tests" / "tasks"
+
+Act = Callable[[Client, RolloutHandle], Awaitable[None]]
+
+
+async def record(client: Client, name: str, spec: RolloutSpec, act: Act | None = None) -> None:
+    """Run one rollout, do something to it, keep its history."""
+    handle = await client.start(spec)
+    if act is not None:
+        await act(client, handle)
+    result = await handle.result()
+    workflow = client.temporal.get_workflow_handle(spec.id)
+    while (history := await workflow.fetch_history()).events[-1].event_type not in _CLOSED:
+        await asyncio.sleep(0.05)
+    (HISTORIES / f"{name}.json").write_text(history.to_json())
+    sys.stdout.write(f"{name}: {result.status} {result.stop_reason} {len(history.events)} events\n")
+
+
+_CLOSED = (2, 3, 4, 21, 27)
+"""WORKFLOW_EXECUTION_ COMPLETED, FAILED, TIMED_OUT, CANCELED, TERMINATED."""
+
+
+def at_stage(stage: str, act: Callable[[RolloutHandle], Awaitable[None]]) -> Act:
+    """Do something once a rollout is in a stage."""
+
+    async def wait_and_act(client: Client, handle: RolloutHandle) -> None:
+        while (await client.handle(handle.id).status()).stage != stage:
+            await asyncio.sleep(0.02)
+        await act(handle)
+
+    return wait_and_act
+
+
+async def lose_sandbox(client: Client, handle: RolloutHandle) -> None:
+    """Delete the sandbox under a working agent."""
+    settings = client.settings
+    async with Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as sandboxes:
+        while True:
+            for one in await client.sandboxes():
+                if one.sandbox.owner.rollout == handle.id:
+                    await sandboxes.delete(one.sandbox.id)
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def main() -> int:
+    """Record them all."""
+    with tempfile.TemporaryDirectory(prefix="rolldock-record-", dir=ROOT / ".cache") as home:
+        options = StackOptions(
+            home=Path(home),
+            auto_ports=True,
+            agent_cache=ROOT / ".cache" / "agents",
+            scripts=_scripts(Path(home)),
+            environment={"ROLLDOCK_CREATE_SETTLE_SECONDS": "1"},
+        )
+        async with Stack(options) as stack:
+            client = await Client.connect(stack.settings)
+            await client.add_endpoint("scripted", url=stack.scripted_url, model="scripted")
+            await _record_all(client)
+    return 0
+
+
+async def _record_all(client: Client) -> None:
+    async def spec(task: Path, agent: str, **fields: object) -> RolloutSpec:
+        endpoint = None if agent in ("oracle", "nop") else "scripted"
+        known = await client.add_task(task)
+        built = await client.spec(known, agent=agent, endpoint=endpoint)
+        return built.model_copy(update=fields)
+
+    long_wait = TASKS / "long-wait"
+    hello = await spec(HELLO, "nop")
+    ubuntu = hello.resources.model_copy(update={"image": "ubuntu:24.04"})
+    waiting = await spec(long_wait, "bash")
+    hurried = waiting.limits.model_copy(update={"agent_seconds": 1})
+    await record(client, "completed", await spec(HELLO, "bash"))
+    await record(client, "failed-image", await spec(HELLO, "nop", resources=ubuntu))
+    await record(client, "failed-reward", await spec(TASKS / "no-reward", "oracle"))
+    await record(client, "timed-out", await spec(long_wait, "bash", limits=hurried))
+    await record(
+        client,
+        "stopped",
+        await spec(long_wait, "bash"),
+        at_stage("await_agent", RolloutHandle.stop),
+    )
+    for name, stage in (
+        ("cancelled-create", "create_sandbox"),
+        ("cancelled-agent", "await_agent"),
+        ("cancelled-cleanup", "delete_sandbox"),
+    ):
+        task = HELLO if stage == "delete_sandbox" else long_wait
+        await record(client, name, await spec(task, "bash"), at_stage(stage, RolloutHandle.cancel))
+    await record(client, "new-attempt", await spec(long_wait, "bash", attempts=2), _lose_then_stop)
+
+
+async def _lose_then_stop(client: Client, handle: RolloutHandle) -> None:
+    await at_stage("await_agent", _nothing)(client, handle)
+    await lose_sandbox(client, handle)
+    while (await handle.status()).stage == "await_agent":
+        await asyncio.sleep(0.02)
+    await at_stage("await_agent", RolloutHandle.stop)(client, handle)
+
+
+async def _nothing(_: RolloutHandle) -> None:
+    pass
+
+
+def _scripts(home: Path) -> Path:
+    directory = home / "scripts"
+    directory.mkdir()
+    for source in (ROOT / "examples" / "scripts", ROOT / "tests" / "scripts"):
+        for script in source.glob("*.json"):
+            (directory / script.name).write_text(script.read_text())
+    return directory
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
