@@ -10,6 +10,9 @@ from rolldock.models.base import Contract
 AGENTS_ROOT: Final = "/opt/rolldock/agents"
 """Where sandboxes find agents: mounted from a cache, or installed there."""
 
+BUNDLED_ROOT: Final = "/opt/rolldock/bundled"
+"""Where uploaded agents are; the other root may be a read-only mount."""
+
 AGENT_LOGS: Final = "/logs/agent"
 """Where an agent's own logs belong, as under Harbor; kept as artifacts."""
 
@@ -59,12 +62,14 @@ class Agent(Contract):
     install: str | None = None
     """A bash script that fills the directory $AGENT_HOME with version $AGENT_VERSION; None:
     nothing to install."""
+    requires: tuple[str, ...] = ()
+    """Programs that the install script needs on the PATH."""
     check: str | None = None
     """A path below $AGENT_HOME that exists once the install is whole."""
     bundled: dict[str, str] = Field(default_factory=dict[str, str])
     """Path below $AGENT_HOME -> content: an agent that is small enough to be uploaded."""
     needs_solution: bool = False
     """The task's solution is uploaded to /solution for it: the oracle."""
-    options: frozenset[str] = frozenset()
-    """Names of the options that it takes."""
+    options: type[Contract] = Contract
+    """The model of its options, each documented there; `Contract` itself: it takes none."""
     launch: LaunchFunction = Field(repr=False)

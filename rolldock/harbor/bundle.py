@@ -1,0 +1,56 @@
+"""A task as one canonical tar: the same files give the same bytes, and so the same digest.
+
+Names are sorted, times and owners zero, modes 644 or 755. The directory's own name is not in it:
+whoever refers to a bundle by digest knows the task's name.
+"""
+
+import gzip
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from .tar import read_tar, write_tar
+from .task import Task, parse_task
+from .tree import read_tree
+
+_GZIP_LEVEL: Final = 6
+
+
+def pack(directory: Path) -> bytes:
+    """A task directory as a bundle; what it holds is not checked.
+
+    Raises:
+        UsageError: no such directory, or an entry that cannot be packed.
+    """
+    return write_tar(read_tree(directory))
+
+
+def digest(bundle: bytes) -> str:
+    """SHA-256 of a bundle: the task's identity."""
+    return hashlib.sha256(bundle).hexdigest()
+
+
+def load_task(bundle: bytes, name: str = "task") -> Task:
+    """The task in a bundle, under the name it has when its `task.toml` gives none.
+
+    Raises:
+        UsageError: the bundle is no tar, or breaks the task format.
+    """
+    return parse_task(read_tar(bundle), bundle, name=name, source=name)
+
+
+def subtree(bundle: bytes, folder: str) -> bytes | None:
+    """A folder of the task as tar.gz, its paths relative to it; None where it has no files.
+
+    Raises:
+        UsageError: the bundle is no tar.
+    """
+    prefix = f"{folder}/"
+    inside = [
+        entry.model_copy(update={"path": entry.path.removeprefix(prefix)})
+        for entry in read_tar(bundle)
+        if entry.path.startswith(prefix)
+    ]
+    if all(entry.content is None for entry in inside):
+        return None
+    return gzip.compress(write_tar(inside), _GZIP_LEVEL, mtime=0)

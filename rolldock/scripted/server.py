@@ -1,0 +1,128 @@
+"""The scripted server's HTTP side: routes, the key check, streaming."""
+
+import asyncio
+import hmac
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, cast
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from rolldock.errors import UsageError
+
+from .play import PlayError, play
+from .request import ChatRequest
+from .script import ErrorReply, Script
+from .wire import Completion, body, chunks, complete
+
+MAX_BODY_BYTES: Final = 256 * 1024 * 1024
+SHUTDOWN_SECONDS: Final = 0.5
+"""How long replies in flight may still take once the server is told to stop."""
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def app(scripts: dict[str, Script], *, api_key: str | None = None) -> web.Application:
+    """The server as an application; with an API key every `/v1` request must bear it."""
+    server = _Server(scripts, api_key)
+    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[server.authorize])
+    application.router.add_get("/healthz", server.healthz)
+    application.router.add_get("/v1/models", server.models)
+    application.router.add_post("/v1/chat/completions", server.chat_completions)
+    return application
+
+
+@asynccontextmanager
+async def serve(
+    scripts: dict[str, Script],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    api_key: str | None = None,
+) -> AsyncGenerator[str]:
+    """Serve while the block runs; yields the address, `http://host:port`, without `/v1`.
+
+    Raises:
+        UsageError: the port cannot be had.
+    """
+    runner = web.AppRunner(
+        app(scripts, api_key=api_key), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+    )
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {host}:{port}: {error.strerror}: choose another --port"
+            ) from error
+        address = cast(tuple[str, int], runner.addresses[0])
+        yield f"http://{address[0]}:{address[1]}"
+    finally:
+        await runner.cleanup()
+
+
+class _Server:
+    def __init__(self, scripts: dict[str, Script], api_key: str | None) -> None:
+        self._scripts = scripts
+        self._expected = None if api_key is None else f"Bearer {api_key}".encode()
+
+    @web.middleware
+    async def authorize(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Refuse `/v1` requests without the key; give unknown paths a JSON body."""
+        if self._expected is not None and request.path.startswith("/v1"):
+            given = request.headers.get("Authorization", "").encode()
+            if not hmac.compare_digest(given, self._expected):
+                return _error(ErrorReply(status=401, message="wrong or missing API key"))
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            message = f"{request.method} {request.path}: {error.reason}"
+            return _error(ErrorReply(status=error.status, message=message))
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "scripts": list(self._scripts)})
+
+    async def models(self, request: web.Request) -> web.Response:
+        model = {"id": "scripted", "object": "model", "created": 0, "owned_by": "rolldock"}
+        return web.json_response({"object": "list", "data": [model]})
+
+    async def chat_completions(self, request: web.Request) -> web.StreamResponse:
+        try:
+            asked = ChatRequest.model_validate_json(await request.read())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "body"
+            return _error(ErrorReply(status=400, message=f"{where}: {first['msg']}"))
+        try:
+            reply = play(self._scripts, asked)
+        except PlayError as error:
+            return _error(error.reply)
+        await asyncio.sleep(reply.delay_seconds)
+        completion = complete(asked, reply)
+        if not asked.stream:
+            return web.json_response(body(completion))
+        options = asked.stream_options
+        include_usage = options is not None and options.include_usage
+        return await _stream(request, completion, include_usage=include_usage)
+
+
+async def _stream(
+    request: web.Request, completion: Completion, *, include_usage: bool
+) -> web.StreamResponse:
+    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    for chunk in chunks(completion, include_usage=include_usage):
+        await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+    await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
+    return response
+
+
+def _error(reply: ErrorReply) -> web.Response:
+    kind = "invalid_request_error" if reply.status < 500 else "server_error"
+    detail = {"message": reply.message, "type": kind, "param": None, "code": reply.code}
+    return web.json_response({"error": detail}, status=reply.status)

@@ -1,0 +1,73 @@
+"""The registry, and what every agent promises."""
+
+from typing import Any
+
+import pytest
+
+from rolldock.agents.agent import AgentContext, Launch
+from rolldock.agents.registry import agent_names, check_options, get_agent
+from rolldock.errors import UsageError
+
+BAD_OPTIONS: list[tuple[str, dict[str, Any], str]] = [
+    ("nop", {"x": 1}, "agent nop has no option 'x': it takes none"),
+    ("opencode", {"max_turn": 1}, "has no option 'max_turn': did you mean max_turns"),
+    ("opencode", {"max_turns": 0}, r"option max_turns = 0: "),
+    ("opencode", {"disabled_tools": "webfetch"}, "option disabled_tools = 'webfetch'"),
+    ("bash", {"command_timeout_seconds": "long"}, "command_timeout_seconds = 'long'"),
+]
+
+
+def launch(name: str, **options: Any) -> Launch:
+    """An agent's launch in a plain context."""
+    agent = get_agent(name)
+    check_options(agent, options)
+    return agent.launch(
+        AgentContext(
+            version=agent.version,
+            home=f"/opt/rolldock/agents/{name}/{agent.version}",
+            workdir="/app",
+            instruction_file="/opt/rolldock/task/instruction.md",
+            base_url="http://127.0.0.64:41800/v1",
+            model="some/model:7b",
+            hold_seconds=agent.hold_seconds,
+            options=options,
+        )
+    )
+
+
+def test_the_names_of_this_release() -> None:
+    """Sorted."""
+    assert agent_names() == ("bash", "nop", "opencode", "oracle")
+
+
+def test_an_unknown_agent_is_answered_with_the_nearest() -> None:
+    """Or with all names where none is near."""
+    with pytest.raises(UsageError, match=r"unknown agent 'opncode': did you mean opencode\?"):
+        get_agent("opncode")
+    with pytest.raises(UsageError, match="there are bash, nop, opencode, oracle"):
+        get_agent("zzz")
+
+
+@pytest.mark.parametrize(("name", "options", "message"), BAD_OPTIONS)
+def test_wrong_options_are_named(name: str, options: dict[str, Any], message: str) -> None:
+    """Before any sandbox is made."""
+    with pytest.raises(UsageError, match=message):
+        check_options(get_agent(name), options)
+
+
+@pytest.mark.parametrize("name", agent_names())
+def test_an_agent_describes_itself(name: str) -> None:
+    """Files have absolute paths, secrets are named and not contained."""
+    agent = get_agent(name)
+    described = launch(name)
+    assert all(path.startswith("/") for path in described.files)
+    assert bool(described.api_key_variables) == (agent.dialect is not None)
+    assert agent.install is None or agent.check is not None
+
+
+def test_the_oracle_runs_the_solution() -> None:
+    """Never through a pipe, which a service left running would hold open."""
+    assert get_agent("oracle").needs_solution
+    command = launch("oracle").command
+    assert "bash /solution/solve.sh > /logs/agent/oracle.txt" in command
+    assert "|" not in command

@@ -1,0 +1,43 @@
+"""A scripted server of the examples' conversations, with an openai client."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from openai import AsyncOpenAI
+
+from rolldock.scripted.script import Script, load_scripts
+from rolldock.scripted.server import serve
+
+ROOT = Path(__file__).parents[2]
+API_KEY = "scripted-key"
+
+
+@pytest.fixture
+def scripts() -> dict[str, Script]:
+    """The examples' conversations and one of odd turns."""
+    odd = Script.model_validate(
+        {
+            "match": "odd",
+            "turns": [
+                {"say": "Grüße\nzwei", "calls": [{"name": "write", "arguments": {"path": "ä"}}]},
+                {"error": {"status": 400, "message": "too long", "code": "context"}},
+            ],
+        }
+    )
+    examples = load_scripts(ROOT / "examples" / "scripts")
+    return {**examples, **load_scripts(ROOT / "tests" / "scripts"), "odd": odd}
+
+
+@pytest.fixture
+async def address(scripts: dict[str, Script]) -> AsyncGenerator[str, None]:
+    """The address of a running server that demands a key."""
+    async with serve(scripts, api_key=API_KEY) as address:
+        yield address
+
+
+@pytest.fixture
+async def openai_client(address: str) -> AsyncGenerator[AsyncOpenAI, None]:
+    """The real client."""
+    async with AsyncOpenAI(base_url=f"{address}/v1", api_key=API_KEY, max_retries=0) as client:
+        yield client

@@ -1,0 +1,3 @@
+#!/bin/bash
+# Wrong on purpose: the tests must give reward 0.
+printf 'Hello, moon!\n' > greeting.txt
