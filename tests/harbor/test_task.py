@@ -142,6 +142,8 @@ def test_what_is_wrong_is_said_in_one_line(
         ('[environment.tpu]\ntype = "v5"', "tpu"),
         ('[[environment.mcp_servers]]\nname = "a"', "mcp_servers"),
         ('[environment]\nskills_dir = "/skills"', "skills_dir"),
+        ('[verifier]\nnetwork_mode = "no-network"', "network_mode"),
+        ('artifacts = [{source = "/data", exclude = ["*.tmp"]}]', "exclude"),
         ('[[artifacts]]\nsource = "/a"\nservice = "db"', "compose service"),
     ],
 )
@@ -167,7 +169,7 @@ def test_unsupported_files_are_refused_by_name(write_task: Any, path: str, featu
 def test_healthcheck_and_artifacts_are_supported(write_task: Any) -> None:
     """Both in Harbor's spelling, an artifact also as a plain path."""
     toml = """
-artifacts = ["/app/out.txt", {source = "/data", destination = "d", exclude = ["*.tmp"]}]
+artifacts = ["/app/out.txt", {source = "/data", destination = "d"}]
 [environment.healthcheck]
 command = "true"
 retries = 5

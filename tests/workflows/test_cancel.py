@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.service import RPCError
 
 from rolldock.models.result import Stage, Status, StopReason
 from rolldock.models.spec import RolloutSpec
@@ -54,8 +53,7 @@ async def test_a_cancel_after_the_end_changes_nothing(bench: "Bench") -> None:
     handle = await client.start(spec)
     result = await handle.result()
     await _closed(client, spec)
-    with pytest.raises(RPCError, match="already completed"):
-        await handle.cancel()
+    await handle.cancel()
     assert await handle.result() == result
     await _assert_nothing_left(client, spec, Status.COMPLETED)
 
