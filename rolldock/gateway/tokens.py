@@ -1,6 +1,8 @@
 """Session tokens: signed, expiring, and the agent's API key. Checked without shared memory."""
 
+import time
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 import jwt
@@ -18,14 +20,24 @@ def sign_session(secret: bytes, attempt: str, expires_at: datetime) -> str:
 def session_of(secret: bytes, token: str) -> str | None:
     """The attempt whose session a token opens; None: forged, expired or not ours."""
     try:
-        claims = jwt.decode(
-            token,
-            secret,
-            algorithms=[_ALGORITHM],
-            audience=_AUDIENCE,
-            options={"require": ["sub", "exp"]},
-        )
+        attempt, expires = _checked(secret, token)
     except jwt.InvalidTokenError:
         return None
+    return attempt if expires > time.time() else None
+
+
+@lru_cache(maxsize=4096)
+def _checked(secret: bytes, token: str) -> tuple[str, float]:
+    """Attempt and expiry of a token whose signature is good: an agent sends it with every call."""
+    claims = jwt.decode(
+        token,
+        secret,
+        algorithms=[_ALGORITHM],
+        audience=_AUDIENCE,
+        options={"require": ["sub", "exp"], "verify_exp": False},
+    )
     attempt: object = claims["sub"]
-    return attempt if isinstance(attempt, str) else None
+    expires: object = claims["exp"]
+    if not isinstance(attempt, str) or not isinstance(expires, int | float):
+        raise jwt.InvalidTokenError
+    return attempt, float(expires)

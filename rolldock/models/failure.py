@@ -22,6 +22,7 @@ reward_invalid        no           yes     no            no     reward file miss
 verifier_timeout      no           yes     no            no     test.sh ran past its limit
 task_invalid          no           no      no            no     the bundle breaks the format
 image_unavailable     no           no      no            no     image refused or not pullable
+sandbox_refused       no           no      no            no     the provider cannot make such a one
 unauthorized          no           no      no            no     the provider refused our key
 payment_required      no           no      no            no     no credit at the provider
 endpoint_invalid      no           no      no            no     endpoint missing or not decryptable
@@ -58,6 +59,7 @@ class Cause(StrEnum):
     VERIFIER_TIMEOUT = "verifier_timeout"
     TASK_INVALID = "task_invalid"
     IMAGE_UNAVAILABLE = "image_unavailable"
+    SANDBOX_REFUSED = "sandbox_refused"
     UNAUTHORIZED = "unauthorized"
     PAYMENT_REQUIRED = "payment_required"
     ENDPOINT_INVALID = "endpoint_invalid"

@@ -55,6 +55,15 @@ class GatewayProcess:
         return child
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return status != "Z"
+
+
 @contextmanager
 def gateway_process(
     store: Path, env: dict[str, str] | None = None, **config: object

@@ -11,7 +11,7 @@ from openai import APIConnectionError, PermissionDeniedError
 
 from rolldock.models.base import JsonObject
 from rolldock.models.session import EndReason, TurnClaim, TurnError
-from tests.gateway.conftest import World, eventually, gateway_process
+from tests.gateway.conftest import World, eventually, gateway_process, is_alive
 from tests.gateway.model_server import Plan
 
 BODY: JsonObject = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -63,15 +63,18 @@ async def test_kill_in_a_held_call(own_world: World) -> None:
 
 
 async def test_kill_between_turns(own_world: World) -> None:
-    """A new child rebuilds the session from its log: the next turn finds its parent."""
+    """No connection is refused while there is no child, and the next one rebuilds the session from
+    its log: the turn after the kill finds its parent."""
     attempt = await own_world.open()
     client = own_world.client(attempt)
     first = await client.chat.completions.create(
         model="m", messages=[{"role": "user", "content": "hi"}]
     )
     await own_world.delivered(attempt, 0)
-    own_world.gateway.kill_child()
-    await client.chat.completions.create(
+    killed = own_world.gateway.kill_child()
+    await eventually(lambda: not is_alive(killed))
+    patient = own_world.client(attempt, max_retries=0)
+    await patient.chat.completions.create(
         model="m",
         messages=[
             {"role": "user", "content": "hi"},
@@ -256,7 +259,7 @@ async def test_an_error_after_the_hold_is_an_event(
 
 
 async def test_terminating_drains_open_calls(own_world: World) -> None:
-    """SIGTERM lets an open call finish and be recorded before both processes end."""
+    """SIGTERM lets an open call finish and be recorded before child and parent end, with 0."""
     attempt = await own_world.open()
     client = own_world.client(attempt, max_retries=0)
     gate = asyncio.Event()
@@ -265,10 +268,13 @@ async def test_terminating_drains_open_calls(own_world: World) -> None:
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
     )
     await own_world.model.arrived(1)
+    child = own_world.gateway.child()
+    assert child is not None
     own_world.gateway.process.terminate()
     gate.set()
     assert (await asked).choices[0].message.content == "Hello there."
-    await asyncio.to_thread(own_world.gateway.process.wait, 10)
+    assert await asyncio.to_thread(own_world.gateway.process.wait, 10) == 0
+    assert not is_alive(child)
     assert len((await own_world.trace(attempt)).turns) == 1
     with pytest.raises(APIConnectionError):
         await client.models.list()

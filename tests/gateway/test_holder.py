@@ -1,4 +1,5 @@
-"""The socket-holding parent: it restarts its child, ends with it, and takes it along."""
+"""The socket-holding parent: what it says when it cannot start, and that it
+takes its child along. Restarts and draining are in `test_durability.py`."""
 
 import json
 import os
@@ -11,16 +12,7 @@ from pathlib import Path
 import aiohttp
 
 from rolldock.gateway.config import CONFIG_VARIABLE
-from tests.gateway.conftest import eventually, gateway_process
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return status != "Z"
+from tests.gateway.conftest import eventually, gateway_process, is_alive
 
 
 def run_to_end(**config: object) -> "subprocess.CompletedProcess[str]":
@@ -35,20 +27,6 @@ def run_to_end(**config: object) -> "subprocess.CompletedProcess[str]":
     )
 
 
-async def test_connections_queue_while_the_child_is_dead(
-    tmp_path: Path, http: aiohttp.ClientSession
-) -> None:
-    """A request right after kill -9 is answered by the next child, with no refused connection."""
-    with gateway_process(tmp_path / "store") as running:
-        async with http.get(f"{running.url}/healthz") as response:
-            assert response.status == 200
-        killed = running.kill_child()
-        await eventually(lambda: not is_alive(killed))
-        async with aiohttp.ClientSession() as own, own.get(f"{running.url}/healthz") as response:
-            assert response.status == 200
-        assert running.child() != killed
-
-
 async def test_a_killed_parent_takes_its_child_along(tmp_path: Path) -> None:
     """kill -9 of the parent leaves no child behind."""
     with gateway_process(tmp_path / "store") as running:
@@ -61,18 +39,6 @@ async def test_a_killed_parent_takes_its_child_along(tmp_path: Path) -> None:
         assert child is not None
         running.process.send_signal(signal.SIGKILL)
         await eventually(lambda: not is_alive(child))
-
-
-async def test_sigterm_ends_both(tmp_path: Path, http: aiohttp.ClientSession) -> None:
-    """SIGTERM to the parent ends child and parent with exit code 0."""
-    with gateway_process(tmp_path / "store") as running:
-        async with http.get(f"{running.url}/healthz") as response:
-            assert response.status == 200
-        child = running.child()
-        assert child is not None
-        running.process.terminate()
-        assert running.process.wait(timeout=15) == 0
-        assert not is_alive(child)
 
 
 def test_a_port_in_use(tmp_path: Path) -> None:

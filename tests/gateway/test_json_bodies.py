@@ -5,7 +5,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
@@ -36,6 +36,7 @@ _OBJECTS = st.dictionaries(st.text(), _VALUES, max_size=6)
 _STYLES = [encoding for encoding in Encoding if encoding is not Encoding.BLOB]
 
 
+@settings(deadline=None)
 @given(value=_OBJECTS, style=st.sampled_from(_STYLES))
 def test_every_known_style_is_found(value: JsonObject, style: Encoding) -> None:
     """What was written in a known style is written again to the same bytes, also after the
@@ -50,6 +51,7 @@ def test_every_known_style_is_found(value: JsonObject, style: Encoding) -> None:
     assert hashlib.sha256(again).hexdigest() == kept.digest
 
 
+@settings(deadline=None, max_examples=50)
 @given(value=_OBJECTS, indent=st.integers(1, 4), gap=st.sampled_from([" ", "\n", "\t"]))
 def test_odd_styles_are_kept_as_they_are(value: JsonObject, indent: int, gap: str) -> None:
     """Any other formatting is either rebuilt exactly or kept as bytes; never nearly right."""
@@ -81,6 +83,7 @@ def test_python_floats_in_a_compact_body() -> None:
     assert encoding_of(parse_object(raw), raw) is Encoding.COMPACT_REPR
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text(st.characters(codec="utf-16", exclude_categories=[])))
 def test_half_pairs_become_replacement_characters(text: str) -> None:
     """Text that JavaScript cut in the middle of a pair is read, and can be sent on as UTF-8."""

@@ -1,0 +1,110 @@
+"""Which earlier turn a request continues, and how much of that turn's request it repeats.
+
+Parents are found by canonical messages, so that an agent may write its history down again in
+another form; what is stored anew is decided by the exact JSON. Token prefixes are another matter:
+`engine_tokens.py`.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import orjson
+from pydantic import JsonValue
+
+from rolldock.models.base import JsonObject
+
+Canonical: TypeAlias = Callable[[JsonValue], bytes]
+"""What stays of a message however an agent writes it down."""
+
+_ROOT: Final = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a request stands in its session."""
+
+    parent: int | None
+    n_shared: int
+    """Leading messages that the parent's request has too, byte for byte."""
+    exact: tuple[bytes, ...]
+    """Rolling digests of the messages' JSON: equal at n, equal up to n."""
+
+
+class Conversation:
+    """The turns of one session, as a tree that grows."""
+
+    def __init__(self, canonical: Canonical) -> None:
+        self._canonical = canonical
+        self._of_exact: dict[bytes, bytes] = {_ROOT: _ROOT}
+        self._requests: dict[int, tuple[bytes, ...]] = {}
+        self._ends: dict[bytes, list[int]] = {}
+        self._call_ids: dict[int, frozenset[str]] = {}
+
+    def place(self, messages: Sequence[JsonValue]) -> Placement:
+        """Find the parent of a request: the longest match, among equals the latest.
+
+        Equals that differ in the ids of their tool calls are told apart by those.
+        """
+        exact = self._roll(_ROOT, messages)
+        for length in range(len(messages), 0, -1):
+            slots = self._ends.get(self._of_exact[exact[length - 1]])
+            if slots:
+                parent = self._same_call_ids(slots, messages[length - 1])
+                return Placement(parent, self._shared(parent, exact), exact)
+        return Placement(None, 0, exact)
+
+    def restore(
+        self, parent: int | None, n_shared: int, messages: Sequence[JsonValue]
+    ) -> Placement:
+        """The placement of a stored turn, from the messages that its parent does not have."""
+        shared = () if parent is None else self._requests[parent][:n_shared]
+        own = self._roll(shared[-1] if shared else _ROOT, messages)
+        return Placement(parent, n_shared, shared + own)
+
+    def add(self, slot: int, placement: Placement, message: JsonObject) -> None:
+        """Take up a turn, so that later requests may continue it."""
+        last = placement.exact[-1] if placement.exact else _ROOT
+        end = _digest(self._of_exact[last], self._canonical(message))
+        self._requests[slot] = placement.exact
+        self._ends.setdefault(end, []).append(slot)
+        self._call_ids[slot] = tool_call_ids(message)
+
+    def _roll(self, start: bytes, messages: Sequence[JsonValue]) -> tuple[bytes, ...]:
+        rolled: list[bytes] = []
+        before = start
+        for message in messages:
+            after = _digest(before, orjson.dumps(message))
+            if after not in self._of_exact:
+                canonical = _digest(self._of_exact[before], self._canonical(message))
+                self._of_exact[after] = canonical
+            rolled.append(after)
+            before = after
+        return tuple(rolled)
+
+    def _same_call_ids(self, slots: list[int], message: JsonValue) -> int:
+        asked = tool_call_ids(message)
+        same = [slot for slot in slots if self._call_ids[slot] == asked]
+        return max(same or slots)
+
+    def _shared(self, parent: int, exact: tuple[bytes, ...]) -> int:
+        shared = 0
+        for ours, theirs in zip(exact, self._requests[parent], strict=False):
+            if ours != theirs:
+                break
+            shared += 1
+        return shared
+
+
+def tool_call_ids(message: JsonValue) -> frozenset[str]:
+    """The ids of an assistant message's tool calls."""
+    calls = message.get("tool_calls") if isinstance(message, dict) else None
+    if not isinstance(calls, list):
+        return frozenset()
+    found = [call.get("id") for call in calls if isinstance(call, dict)]
+    return frozenset(call for call in found if isinstance(call, str))
+
+
+def _digest(before: bytes, content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16, key=before).digest()

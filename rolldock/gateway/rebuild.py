@@ -1,0 +1,114 @@
+"""The bytes of a session's calls, made again from its turns and checked against their digests.
+
+Four kinds: the request as received, the request as sent, the reply as received, and the body that
+went to the agent. Reads only what the store has; a trace needs no gateway.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import cast
+
+import orjson
+from pydantic import JsonValue
+
+from rolldock.errors import RolldockError
+from rolldock.gateway.dialects.base import Dialect
+from rolldock.gateway.dialects.registry import dialect_named
+from rolldock.gateway.engine_tokens import EngineTokens, with_ids
+from rolldock.gateway.json_bodies import encode
+from rolldock.models.turn import Body, Encoding, Tokens, Turn
+from rolldock.store.store import Store
+
+
+class DamagedTurnError(RolldockError):
+    """Raised when a turn does not give the bytes that its digest names."""
+
+
+class Rebuilder:
+    """The calls of one attempt.
+
+    Raises:
+        DamagedTurnError: from every method, when the bytes differ from those that were stored.
+        KeyError: no such turn, or one of its blobs is missing.
+        UnavailableError: the store does not answer.
+    """
+
+    def __init__(self, store: Store, attempt: str, turns: Iterable[Turn]) -> None:
+        self._store = store
+        self._attempt = attempt
+        self._turns = {turn.slot: turn for turn in turns}
+
+    def messages(self, slot: int) -> list[JsonValue]:
+        """The whole list of messages that a turn's request had."""
+        turn = self._turns[slot]
+        pieces = [turn.messages]
+        wanted = turn.n_shared
+        while wanted and turn.parent is not None:
+            turn = self._turns[turn.parent]
+            own = max(0, wanted - turn.n_shared)
+            pieces.append(turn.messages[:own])
+            wanted = min(wanted, turn.n_shared)
+        return [message for piece in reversed(pieces) for message in piece]
+
+    def tokens(self, slot: int) -> EngineTokens | None:
+        """The whole prompt and completion of a turn; None: the model server gave no ids."""
+        tokens = self._turns[slot].tokens
+        if tokens is None:
+            return None
+        prompt = (*self._sequence(tokens.extends), *tokens.prompt_ids)
+        return EngineTokens(prompt, tokens.completion_ids, tokens.logprobs)
+
+    async def request(self, slot: int) -> bytes:
+        """The request's bytes as the agent sent them."""
+        return await self._whole(slot, self._turns[slot].request)
+
+    async def sent(self, slot: int) -> bytes:
+        """The request's bytes as they went to the model server."""
+        return await self._whole(slot, self._turns[slot].sent)
+
+    async def reply(self, slot: int) -> bytes:
+        """The reply's bytes as the model server sent them, a stream with all its events."""
+        body = self._turns[slot].reply
+        if body.encoding is Encoding.BLOB:
+            return await self._store.get_blob(body.digest)
+        tokens = self.tokens(slot)
+        fields = body.fields if tokens is None else with_ids(body.fields, tokens)
+        return _checked(encode(fields, body.encoding), body.digest, slot, "reply")
+
+    async def delivered(self, slot: int) -> bytes | None:
+        """The body that went to the agent; None under live delivery."""
+        turn = self._turns[slot]
+        if turn.delivered_digest is None:
+            return None
+        dialect: Dialect = dialect_named(turn.dialect)
+        rendered = dialect.render(turn, self._attempt)
+        return _checked(rendered, turn.delivered_digest, slot, "delivered body")
+
+    async def _whole(self, slot: int, body: Body) -> bytes:
+        if body.encoding is Encoding.BLOB:
+            return await self._store.get_blob(body.digest)
+        fields = dict(body.fields)
+        if "messages" in fields:
+            fields["messages"] = self.messages(slot)
+        tools = self._turns[slot].tools_digest
+        if "tools" in fields and tools is not None:
+            fields["tools"] = cast(JsonValue, orjson.loads(await self._store.get_blob(tools)))
+        return _checked(encode(fields, body.encoding), body.digest, slot, "request")
+
+    def _sequence(self, slot: int | None) -> tuple[int, ...]:
+        """Prompt and completion of a turn, back to where its chain begins."""
+        chain: list[Tokens] = []
+        while slot is not None and (tokens := self._turns[slot].tokens) is not None:
+            chain.append(tokens)
+            slot = tokens.extends
+        return tuple(
+            token
+            for tokens in reversed(chain)
+            for token in (*tokens.prompt_ids, *tokens.completion_ids)
+        )
+
+
+def _checked(raw: bytes, digest: str, slot: int, what: str) -> bytes:
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise DamagedTurnError(f"turn {slot}: its {what} cannot be rebuilt to digest {digest}")
+    return raw

@@ -1,0 +1,86 @@
+"""Sealing: the records of a finished session become one trace, written once.
+
+Which stop reason follows from it is not decided here.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+
+from rolldock.gateway.facts import newest_is_undelivered, was_aborted
+from rolldock.gateway.session_log import SessionLog
+from rolldock.models.session import EndReason, TurnError, TurnReply
+from rolldock.models.spec import RolloutId
+from rolldock.models.trace import Trace, TraceSummary
+from rolldock.models.turn import Turn
+from rolldock.store import keys
+from rolldock.store.store import Store
+
+
+async def seal(store: Store, attempt: str, rollout: RolloutId, sealed_at: datetime) -> TraceSummary:
+    """Write the trace of an attempt unless it exists, and say what the stored one holds.
+
+    Raises:
+        UnavailableError: the store does not answer.
+    """
+    name = keys.trace(attempt)
+    stored = await store.get(name)
+    if stored is None:
+        trace, undelivered = await _read(store, attempt, rollout, sealed_at)
+        if await store.create(name, trace.model_dump_json().encode()):
+            return summarise(trace, undelivered)
+        stored = cast(bytes, await store.get(name))
+    trace = Trace.model_validate_json(stored)
+    log = SessionLog(store, attempt)
+    return summarise(trace, await newest_is_undelivered(log, await log.listing()))
+
+
+async def _read(
+    store: Store, attempt: str, rollout: RolloutId, sealed_at: datetime
+) -> tuple[Trace, bool]:
+    log = SessionLog(store, attempt)
+    found = await log.listing()
+    replies = await log.replies(sorted(found.replies))
+    end = await log.ended()
+    trace = Trace(
+        attempt=attempt,
+        rollout=rollout,
+        turns=tuple(reply.turn for reply in replies if isinstance(reply, TurnReply)),
+        errors=tuple(reply for reply in replies if isinstance(reply, TurnError)),
+        delivered=tuple(sorted(found.delivered)),
+        end_reason=None if end is None else end.reason,
+        sealed_at=sealed_at,
+    )
+    return trace, await newest_is_undelivered(log, found)
+
+
+def summarise(trace: Trace, undelivered: bool) -> TraceSummary:
+    """What a result says of a trace."""
+    turns = trace.turns
+    parents = {turn.parent for turn in turns}
+    with_tokens = [turn for turn in turns if turn.tokens is not None]
+    extended = {turn.tokens.extends for turn in with_tokens if turn.tokens is not None}
+    return TraceSummary(
+        ref=keys.trace(trace.attempt),
+        n_turns=len(turns),
+        n_branches=sum(turn.slot not in parents for turn in turns),
+        n_samples=sum(turn.slot not in extended for turn in with_tokens),
+        n_errors=sum(not was_aborted(error) for error in trace.errors),
+        input_tokens=sum(turn.usage.input_tokens for turn in turns),
+        output_tokens=sum(turn.usage.output_tokens for turn in turns),
+        policy_version_first=turns[0].policy_version_start if turns else None,
+        policy_version_last=turns[-1].policy_version_end if turns else None,
+        end_reason=_end_reason(trace.end_reason, turns, trace.errors),
+        undelivered=undelivered,
+    )
+
+
+def _end_reason(
+    reason: EndReason | None, turns: Sequence[Turn], errors: Sequence[TurnError]
+) -> EndReason | None:
+    """The session's END, or `context_length` where the last word was an overflow."""
+    overflow = [error.slot for error in errors if error.context_overflow]
+    last_turn = turns[-1].slot if turns else -1
+    if reason in (None, EndReason.STOPPED) and overflow and overflow[-1] > last_turn:
+        return EndReason.CONTEXT_LENGTH
+    return reason

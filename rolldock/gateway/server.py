@@ -1,0 +1,133 @@
+"""The routes: check the token, find the session and the wire format, delegate.
+
+The token is checked before anything else is said, so that nothing can be learnt without one.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from rolldock.errors import UnavailableError
+from rolldock.gateway.calls import parse
+from rolldock.gateway.config import GatewayConfig
+from rolldock.gateway.delivery import StreamDelivery, deliver_whole, watch_writes
+from rolldock.gateway.dialects.base import JSON_TYPE, AgentRequest, Dialect
+from rolldock.gateway.dialects.registry import BY_PATH, DEFAULT
+from rolldock.gateway.endpoints import Endpoints
+from rolldock.gateway.json_bodies import BodyError
+from rolldock.gateway.live_session import LiveSession
+from rolldock.gateway.refusals import RefusedError
+from rolldock.gateway.sessions import Sessions
+from rolldock.gateway.tokens import session_of
+
+_log = logging.getLogger(__name__)
+
+HEALTH_PATH: Final = "/healthz"
+_MODELS_PATHS: Final = frozenset({"/v1/models", "/models"})
+_BEARER: Final = "bearer "
+
+
+class Server:
+    """One gateway's HTTP face."""
+
+    def __init__(
+        self, config: GatewayConfig, secret: bytes, sessions: Sessions, endpoints: Endpoints
+    ) -> None:
+        self._config = config
+        self._secret = secret
+        self._sessions = sessions
+        self._endpoints = endpoints
+
+    def application(self) -> web.Application:
+        """The application, with one route: every path is answered by us."""
+        app = web.Application(client_max_size=self._config.max_body_bytes)
+        app.router.add_route("*", "/{path:.*}", self.handle)
+        return app
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request; whatever fails is an error in the format's shape."""
+        dialect = BY_PATH.get(request.path, DEFAULT)
+        try:
+            return await self._route(request, dialect)
+        except RefusedError as refused:
+            return _refusal(dialect, refused)
+        except UnavailableError as error:
+            _log.warning("%s", error)
+            message = "the gateway's store does not answer: try again"
+            return _refusal(dialect, RefusedError(503, "unavailable", message, "rolldock_error"))
+        except ConnectionError:
+            return web.Response(status=499)
+        except Exception:  # the one capture point: a fault of ours must not look like a hang
+            _log.exception("%s %s", request.method, request.path)
+            message = "the gateway failed"
+            return _refusal(dialect, RefusedError(500, "internal", message, "rolldock_error"))
+
+    async def _route(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
+        if request.path == HEALTH_PATH:
+            return _json(200, b'{"status":"ok"}')
+        attempt = session_of(self._secret, _token(request))
+        if attempt is None:
+            message = "the API key is no valid session token: it is missing, forged or expired"
+            raise RefusedError(401, "invalid_api_key", message)
+        is_models = request.path in _MODELS_PATHS
+        if not is_models and request.path not in BY_PATH:
+            raise RefusedError(404, "unknown_path", f"no such path: {request.path[:200]}")
+        if request.method != ("GET" if is_models else "POST"):
+            message = f"{request.path} does not take {request.method}"
+            raise RefusedError(405, "method_not_allowed", message)
+        session = await self._sessions.get(attempt)
+        if is_models:
+            endpoint = await self._endpoints.newest(session.record.endpoint)
+            return _json(200, orjson.dumps(dialect.models(endpoint.model)))
+        return await self._complete(request, dialect, session)
+
+    async def _complete(
+        self, request: web.Request, dialect: Dialect, session: LiveSession
+    ) -> web.StreamResponse:
+        asked = await self._read(request, dialect)
+        admission = await session.admit(dialect, asked, watch_writes(request))
+        if asked.stream:
+            hold = session.record.hold_seconds
+            keep_alive = self._config.keep_alive_seconds
+            delivery = StreamDelivery(request, admission.call, dialect, hold, keep_alive)
+            delivered = await delivery.run()
+        else:
+            delivered = await deliver_whole(request, admission.call)
+        if delivered.complete:
+            session.mark_delivered(admission.slot)
+        return delivered.response
+
+    async def _read(self, request: web.Request, dialect: Dialect) -> AgentRequest:
+        limit = self._config.max_body_bytes
+        too_large = RefusedError(413, "body_too_large", f"the body exceeds {limit} bytes")
+        if (request.content_length or 0) > limit:
+            raise too_large
+        try:
+            async with asyncio.timeout(self._config.body_seconds):
+                raw = await request.read()
+            return dialect.parse(raw, await parse(raw), request.headers)
+        except web.HTTPRequestEntityTooLarge:
+            raise too_large from None
+        except TimeoutError:
+            message = f"the body did not arrive within {self._config.body_seconds:g} s"
+            raise RefusedError(408, "body_timeout", message) from None
+        except BodyError as error:
+            raise RefusedError(400, "invalid_body", str(error)) from None
+
+
+def _token(request: web.Request) -> str:
+    header = request.headers.get("Authorization", "")
+    if header[: len(_BEARER)].lower() == _BEARER:
+        return header[len(_BEARER) :].strip()
+    return request.headers.get("x-api-key", "")
+
+
+def _refusal(dialect: Dialect, refused: RefusedError) -> web.Response:
+    return _json(refused.status, dialect.refusal(refused))
+
+
+def _json(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, headers={"Content-Type": JSON_TYPE})
