@@ -15,39 +15,22 @@ import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from pathlib import Path
 
+from noop import Noop, noop
 from rich.console import Console
 from rich.table import Table
-from temporalio import activity, workflow
 from temporalio.worker import Worker
 
 from rolldock.cli.stack.options import StackOptions
 from rolldock.cli.stack.stack import Stack
-from rolldock.models.result import Stage, Status
+from rolldock.models.result import Status
 from rolldock.models.spec import RolloutSpec
 from rolldock.trainer.client import Client
 
 ROOT = Path(__file__).parents[1]
 TASK = ROOT / "examples" / "tasks" / "hello-world"
 NOOP_QUEUE = "rolldock-benchmark-noop"
-
-
-@activity.defn
-async def noop() -> None:
-    """Nothing."""
-
-
-@workflow.defn
-class Noop:
-    """As many activities, one after another, as a rollout has stages."""
-
-    @workflow.run
-    async def run(self) -> None:
-        """Run them."""
-        for _ in Stage:
-            await workflow.execute_activity(noop, start_to_close_timeout=timedelta(seconds=60))
 
 
 async def timed(n: int, at_once: int, one: Callable[[], Awaitable[object]]) -> list[float]:

@@ -42,16 +42,17 @@ def test_there_is_a_history_of_every_path() -> None:
     } <= recorded
 
 
+@workflow.defn(name="Rollout")
+class Incompatible:
+    """Ends at once."""
+
+    @workflow.run
+    async def run(self, request: Mapping[str, Any]) -> None:
+        """Nothing that the history tells."""
+
+
 async def test_an_incompatible_change_is_noticed() -> None:
     """A workflow that does something else with the same history fails to replay."""
-
-    @workflow.defn(name="Rollout")
-    class Incompatible:
-        """Ends at once."""
-
-        @workflow.run
-        async def run(self, request: Mapping[str, Any]) -> None:
-            """Nothing that the history tells."""
 
     replayer = Replayer(workflows=[Incompatible], data_converter=pydantic_data_converter)
     completed = next(path for path in HISTORIES if path.stem == "completed")
