@@ -129,6 +129,14 @@ async def test_not_starting_gives_its_last_line(tmp_path: Path) -> None:
             pass
 
 
+async def test_what_the_caller_must_mend_is_shown_as_it_is(tmp_path: Path) -> None:
+    """Exit code 2 means that the server's own line says it all: it becomes the message."""
+    code = "import sys; print('needs root: run it with sudo', file=sys.stderr); sys.exit(2)"
+    with pytest.raises(UnavailableError, match=r"^needs root: run it with sudo$"):
+        async with started(code, tmp_path):
+            pass
+
+
 async def test_an_earlier_readiness_does_not_count(tmp_path: Path) -> None:
     """The line of an earlier run in the same log does not make a later one ready."""
     async with started(SERVES, tmp_path):

@@ -154,7 +154,7 @@ async def create_sandbox(settings: Settings) -> str:
         memory_gb=1,
         disk_gb=1,
         lifetime_minutes=5,
-        isolated=True,
+        allowed_hosts=(),
         env={},
     )
     async with sandboxes_of(settings) as sandboxes:

@@ -91,7 +91,7 @@ def test_gateway_without_secret(rolldock: Rolldock, home: Path) -> None:
 def test_setting_that_cannot_be_used(rolldock: Rolldock) -> None:
     """A variable with a bad value is named with it."""
     said = one_line(rolldock("ls", ROLLDOCK_HEARTBEAT_SECONDS="soon"))
-    assert "heartbeat_seconds" in said
+    assert "HEARTBEAT_SECONDS" in said
     assert "'soon'" in said
 
 

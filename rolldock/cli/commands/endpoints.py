@@ -1,0 +1,43 @@
+"""`endpoint add`, `endpoint ls`: the model servers that rollouts name."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Model servers that rollouts name.", no_args_is_help=True)
+
+
+class ModeChoice(StrEnum):
+    """The values of `--mode`; the contract is `rolldock.models.endpoint.EngineMode`."""
+
+    CHAT = "chat"
+    TOKENS = "tokens"
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What rollouts call it.")],
+    url: Annotated[str, typer.Option(help="An OpenAI-compatible server, ending in /v1.")],
+    model: Annotated[str, typer.Option(help="The model's name there.")],
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="VAR", help="The variable with the server's key.")
+    ] = None,
+    mode: Annotated[ModeChoice, typer.Option(help="Who applies the template.")] = ModeChoice.CHAT,
+) -> None:
+    """Add an endpoint, or a new version of it; the server is asked first."""
+    from rolldock.cli import endpoints as action
+    from rolldock.cli.perform import perform
+
+    perform(action.add(name, url=url, model=model, api_key_env=api_key_env, mode=mode.value))
+
+
+@app.command()
+def ls(
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+) -> None:
+    """List the endpoints; keys are never shown."""
+    from rolldock.cli import endpoints as action
+    from rolldock.cli.perform import perform
+
+    perform(action.ls(as_json=as_json))

@@ -1,0 +1,119 @@
+"""The rollouts of one `rolldock run`: started, shown while they go on, their results printed."""
+
+import asyncio
+import re
+import secrets
+import sys
+from contextlib import aclosing
+from typing import Final
+
+import typer
+
+from rolldock.cli.connection import connected
+from rolldock.cli.console import console
+from rolldock.cli.perform import complain
+from rolldock.cli.progress import Progress
+from rolldock.cli.results import results_table
+from rolldock.cli.run import Prepared
+from rolldock.cli.sandboxes import check_sandbox_api
+from rolldock.harbor.task import Task
+from rolldock.models.result import RolloutResult, Status
+from rolldock.models.spec import Delivery, Purpose, RolloutSpec, Sampling
+from rolldock.trainer.client import Client
+
+_NOT_IN_AN_ID: Final = re.compile(r"[^A-Za-z0-9._/@-]+")
+
+
+async def follow(prepared: Prepared) -> int:
+    """Run to the last reward.
+
+    Returns:
+        0 when every rollout was graded, 1 when one was not.
+
+    Raises:
+        UsageError: the model server refuses, an id belongs to another spec.
+        UnavailableError: Temporal or the sandbox API does not answer; nothing was started.
+    """
+    request = prepared.request
+    async with connected() as client:
+        await check_sandbox_api(client)
+        if prepared.endpoint is not None and request.model_url is not None:
+            await client.add_endpoint(
+                prepared.endpoint,
+                url=request.model_url,
+                model=request.model or prepared.endpoint,
+                api_key=prepared.api_key,
+            )
+        tasks = [await client.add_task(directory) for directory in request.tasks]
+        specs = await _specs(client, prepared, tasks)
+        results = await _run(client, prepared, specs)
+    if not request.as_json:
+        console().print(results_table(results))
+        _report_failures(results)
+    return 0 if all(result.status is Status.COMPLETED for result in results) else 1
+
+
+async def _specs(client: Client, prepared: Prepared, tasks: list[Task]) -> list[RolloutSpec]:
+    request = prepared.request
+    run_id = request.run_id or secrets.token_hex(4)
+    return [
+        await client.spec(
+            task,
+            agent=request.agent,
+            endpoint=prepared.endpoint,
+            id=f"{request.experiment}/{_in_an_id(task.name)}/{request.agent}/{run_id}/{sample}",
+            image=request.image,
+            agent_options=prepared.options,
+            limits={"max_turns": request.max_turns, "agent_seconds": request.timeout_seconds},
+            experiment=request.experiment,
+            purpose=Purpose.EVAL,
+            delivery=Delivery(request.delivery),
+            sampling=Sampling(temperature=request.temperature, max_tokens=request.max_tokens),
+            attempts=request.attempts,
+        )
+        for task in tasks
+        for sample in range(request.samples)
+    ]
+
+
+def _in_an_id(name: str) -> str:
+    return _NOT_IN_AN_ID.sub("-", name)
+
+
+async def _run(client: Client, prepared: Prepared, specs: list[RolloutSpec]) -> list[RolloutResult]:
+    request = prepared.request
+    order = {spec.id: place for place, spec in enumerate(specs)}
+    results: list[RolloutResult] = []
+    try:
+        async with (
+            Progress(client, [spec.id for spec in specs]) as progress,
+            aclosing(client.run(specs, max_in_flight=request.max_in_flight)) as finished,
+        ):
+            async for result in finished:
+                results.append(result)
+                progress.finished(result)
+                if request.as_json:
+                    typer.echo(result.model_dump_json())
+                    sys.stdout.flush()
+    except asyncio.CancelledError:
+        _say_how_to_go_on([spec.id for spec in specs], {result.rollout for result in results})
+        raise
+    return sorted(results, key=lambda result: order[result.rollout])
+
+
+def _say_how_to_go_on(ids: list[str], done: set[str]) -> None:
+    left = [identity for identity in ids if identity not in done]
+    if not left:
+        return
+    part = left[0].rsplit("/", 2)[1]
+    complain(f"those of {len(left)} rollouts that were started go on without this command")
+    complain(f"  to wait for them again: the same command with --id {part}")
+    complain(f"  to end them: rolldock cancel {' '.join(left)}")
+
+
+def _report_failures(results: list[RolloutResult]) -> None:
+    for result in results:
+        if result.failure is not None:
+            complain(
+                f"{result.rollout}: {result.failure.message} (more: rolldock show {result.rollout})"
+            )

@@ -1,0 +1,101 @@
+"""`rolldock run`: what can be said of the command itself, before any server is needed."""
+
+import json
+from pathlib import Path
+
+from pydantic import Field, JsonValue
+
+from rolldock.agents.agent import Agent
+from rolldock.agents.registry import check_options, get_agent
+from rolldock.cli.keys import read_key
+from rolldock.errors import UsageError
+from rolldock.harbor.task import read_task
+from rolldock.models.base import Contract
+from rolldock.models.spec import Delivery
+
+
+class RunRequest(Contract):
+    """What the command line asked for."""
+
+    tasks: tuple[Path, ...] = Field(min_length=1)
+    agent: str
+    model: str | None = None
+    model_url: str | None = None
+    api_key_env: str | None = None
+    endpoint: str | None = None
+    samples: int = 1
+    run_id: str | None = None
+    experiment: str = "default"
+    image: str | None = None
+    attempts: int = 3
+    max_turns: int | None = None
+    timeout_seconds: float | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    options: tuple[str, ...] = ()
+    max_in_flight: int = 32
+    delivery: str = Delivery.HELD
+    as_json: bool = False
+
+
+class Prepared(Contract):
+    """A request that has passed every check that needs no server."""
+
+    request: RunRequest
+    endpoint: str | None
+    api_key: str | None = Field(repr=False)
+    options: dict[str, JsonValue]
+
+
+async def run(request: RunRequest) -> int:
+    """Check the request, then start the rollouts, show where they are, print the results.
+
+    Returns:
+        0 when every rollout was graded, 1 when one was not.
+    """
+    prepared = _prepare(request)
+    # Loaded here: a wrong argument is answered before the seconds that these imports take.
+    from rolldock.cli.follow import follow
+
+    return await follow(prepared)
+
+
+def _prepare(request: RunRequest) -> Prepared:
+    agent = get_agent(request.agent)
+    options = _options(request.options)
+    check_options(agent, options)
+    for directory in request.tasks:
+        read_task(directory)
+    return Prepared(
+        request=request,
+        endpoint=_endpoint_name(request, agent),
+        api_key=read_key(request.api_key_env),
+        options=options,
+    )
+
+
+def _endpoint_name(request: RunRequest, agent: Agent) -> str | None:
+    if agent.dialect is None:
+        return None
+    if request.model_url is not None and request.model is None:
+        raise UsageError("--model-url needs --model NAME: the model's name at that server")
+    name = request.endpoint or request.model
+    if name is None:
+        raise UsageError(
+            f"agent {agent.name} calls a model: give --model NAME and --model-url URL, or "
+            "--endpoint NAME of one that was added before"
+        )
+    return name
+
+
+def _options(given: tuple[str, ...]) -> dict[str, JsonValue]:
+    options: dict[str, JsonValue] = {}
+    for option in given:
+        name, equals, value = option.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--option {option}: write it as KEY=VALUE")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options

@@ -1,0 +1,61 @@
+"""`rolldock sandboxes`: what is alive at the sandbox API, and whose it is. Deletes nothing."""
+
+import typer
+
+from rolldock.cli.connection import connected
+from rolldock.cli.console import cells, console, table
+from rolldock.errors import StageError, UnavailableError
+from rolldock.sandbox.client import Sandboxes
+from rolldock.sandbox.labels import Ownership
+from rolldock.trainer.client import Client, OwnedSandbox
+
+
+async def sandboxes(*, as_json: bool) -> int:
+    """Every living sandbox that the key can see."""
+    async with connected() as client:
+        try:
+            alive = await client.sandboxes()
+        except StageError as error:
+            raise _unavailable(client, error) from error
+    if as_json:
+        for found in alive:
+            typer.echo(found.model_dump_json())
+        return 0
+    made = table(("sandbox", "status", "whose", "rollout", "run", "attempt", "created"))
+    for found in alive:
+        sandbox, owner = found.sandbox, found.sandbox.owner
+        made.add_row(
+            *cells(sandbox.id, sandbox.status, _whose(found), owner.rollout, owner.run),
+            *cells(owner.attempt, f"{sandbox.created_at:%Y-%m-%d %H:%M:%S}"),
+        )
+    console().print(made)
+    return 0
+
+
+async def check_sandbox_api(client: Client) -> None:
+    """Whether a rollout could have a sandbox at all, by one small request.
+
+    Raises:
+        UnavailableError: the API does not answer, or refuses the key.
+    """
+    settings = client.settings
+    try:
+        async with Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as api:
+            await api.count(Ownership(deployment=client.deployment))
+    except StageError as error:
+        raise _unavailable(client, error) from error
+
+
+def _whose(found: OwnedSandbox) -> str:
+    if found.ours:
+        return "ours"
+    deployment = found.sandbox.owner.deployment
+    return "not Rolldock's" if deployment is None else f"deployment {deployment}"
+
+
+def _unavailable(client: Client, error: StageError) -> UnavailableError:
+    where = client.settings.prime_api_base_url or "Prime"
+    return UnavailableError(
+        f"no sandboxes at {where} ({error}): start a local server with `rolldock up`, or set "
+        "PRIME_API_BASE_URL and PRIME_API_KEY"
+    )

@@ -1,0 +1,1 @@
+"""One machine's stack: its processes, started, supervised and ended. No rollouts here."""
