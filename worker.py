@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import NoReturn
 
 from temporalio.client import Client as Temporal
 from temporalio.worker import Interceptor, Worker
@@ -99,17 +100,21 @@ async def run(role: str, settings: Settings) -> None:
         await stop.wait()
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Read the role and the settings, and run."""
     parser = argparse.ArgumentParser(description="Rolldock's Temporal worker")
     parser.add_argument("--role", choices=("all", "rollouts", "sandboxes"), default="all")
+    code = 0
     try:
         asyncio.run(run(parser.parse_args().role, Settings.load()))
     except RolldockError as error:
         sys.stderr.write(f"worker: {error}\n")
-        return 2
-    return 0
+        code = 2
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The SDK's native threads can crash an interpreter that is being finalised.
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

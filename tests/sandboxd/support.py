@@ -57,6 +57,7 @@ class Gateway(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
 
     def __init__(self) -> None:
+        self.n_answered = 0
         super().__init__(("127.0.0.1", 0), _Answer)
 
     @property
@@ -71,6 +72,8 @@ class _Answer(socketserver.BaseRequestHandler):
         while data := channel.recv(65536):
             received += data
         channel.sendall(b"gateway got " + received)
+        assert isinstance(self.server, Gateway)
+        self.server.n_answered += 1
 
 
 class Server:
@@ -104,6 +107,9 @@ class Server:
         line = self.process.stdout.readline()
         assert line.startswith("listening on http://"), line
         self.url = line.removeprefix("listening on ").strip()
+        # A restarted server is where clients remember it.
+        port = int(self.url.rpartition(":")[2])
+        self.config = self.config.model_copy(update={"port": port})
 
     def end(self, number: signal.Signals) -> int:
         """Signal it and wait; returns its exit code."""

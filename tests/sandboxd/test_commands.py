@@ -146,6 +146,7 @@ async def test_the_entrance_comes_back(sdk: Sdk, server: Server, sandbox: str) -
     servers = processes_with(b"rolldock.sandboxd.inside.server")
     [own] = [pid for pid in servers if parent in read_proc(pid, "status")]
     os.kill(own, 9)
+    await until(lambda: not read_proc(own, "cmdline"), "the fork server is dead")
     assert await sdk.run(sandbox, "echo still here") == "still here\n"
     await process.write_stdin(b"\n")
     assert await process.wait() == 6

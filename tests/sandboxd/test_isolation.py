@@ -189,7 +189,7 @@ async def test_links_lead_to_the_sandbox(sdk: Sdk, sandbox: str, tmp_path: Path)
 
 
 async def test_the_entering_process_cannot_be_inspected(sdk: Sdk, sandbox: str) -> None:
-    """While an upload waits inside, the sandbox's root can read neither its memory nor its files."""
+    """While an upload waits inside, root of the sandbox can read neither its memory nor files."""
     auth = await sdk.client.client.request("POST", f"/sandbox/{sandbox}/auth")
     is_inspected = asyncio.Event()
 

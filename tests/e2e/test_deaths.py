@@ -1,4 +1,4 @@
-"""A worker dies while an agent works: nothing is lost and nothing is done twice."""
+"""A process of the stack dies while an agent works: nothing is lost, nothing is done twice."""
 
 import asyncio
 from pathlib import Path
@@ -17,19 +17,25 @@ LONG_WAIT = Path(__file__).parents[2] / "tests" / "tasks" / "long-wait"
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_kill_9_of_the_worker_leaves_the_agent_running(stack: Stack, client: Client) -> None:
+OTHERS = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("gateway", "sandboxd", "temporal")
+]
+
+
+@pytest.mark.parametrize("process", ["worker", *OTHERS])
+async def test_kill_9_leaves_the_agent_running(stack: Stack, client: Client, process: str) -> None:
     """The agent's process keeps its pid, its turns are not asked again, and it is graded."""
     spec = await client.spec(LONG_WAIT, agent="bash", endpoint="scripted")
     handle = await client.start(spec)
     settings = stack.settings
     async with (
-        asyncio.timeout(90),
+        asyncio.timeout(110),
         Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as sandboxes,
     ):
         sandbox = await _once_waiting(client, sandboxes, spec.id)
         before = await _agent(sandboxes, sandbox)
-        stack.kill("worker")
-        await stack.ready("worker")
+        stack.kill(process)
+        await stack.ready(process)
         assert await _agent(sandboxes, sandbox) == before
         await _run(sandboxes, sandbox, "touch /tmp/go")
         result = await handle.result()
@@ -37,8 +43,7 @@ async def test_kill_9_of_the_worker_leaves_the_agent_running(stack: Stack, clien
     assert len(result.attempts) == 1
     assert result.trace is not None
     trace = await client.trace(spec.id)
-    assert [turn.slot for turn in trace.turns] == list(range(result.trace.n_turns))
-    assert result.trace.n_turns == 2
+    assert [turn.slot for turn in trace.turns] == [0, 1]
 
 
 async def _once_waiting(client: Client, sandboxes: Sandboxes, rollout: str) -> OwnedSandbox:

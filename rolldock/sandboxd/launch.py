@@ -1,0 +1,103 @@
+"""Starting and stopping one sandbox: its root, its processes, its network, in this order.
+
+What is recorded of it, and when it must end, is in `fleet.py`.
+"""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Final
+
+from rolldock.sandboxd.boot import BootRequest, boot, marker
+from rolldock.sandboxd.config import SandboxdConfig
+from rolldock.sandboxd.entrance import Entrance
+from rolldock.sandboxd.live import FirstProcess, LiveSandbox
+from rolldock.sandboxd.network import HOST_NETWORK_WARNING, start_pasta
+from rolldock.sandboxd.processes import kill_marked
+from rolldock.sandboxd.records import Network, SandboxRecord, Status
+from rolldock.sandboxd.rootfs import RootPlan, make_upper
+from rolldock.sandboxd.state import StateDirectory
+from rolldock.sandboxd.ways import Ways
+
+_log = logging.getLogger(__name__)
+
+_HOSTNAME_LIMIT: Final = 63
+
+
+class Launcher:
+    """Starts and stops sandboxes."""
+
+    def __init__(self, config: SandboxdConfig, state: StateDirectory, plan: RootPlan) -> None:
+        self.ways = Ways(config.state_dir, config.gateway_host, config.gateway_port)
+        self._plan = plan
+        self._state = state
+        self._entrance = Entrance()
+        self._entrance.start()
+
+    async def close(self, *, is_last: bool) -> None:
+        """End our own helpers; `is_last`: no sandbox needs the forwarder any more."""
+        await self.ways.close(is_last=is_last)
+        await asyncio.to_thread(self._entrance.stop)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What every command finds, beside its sandbox's and its user's own."""
+        return {"PATH": self._plan.path, "LANG": "C.UTF-8"}
+
+    async def start(self, record: SandboxRecord) -> tuple[LiveSandbox, SandboxRecord]:
+        """Make the sandbox of a pending record run; the record then says so.
+
+        Raises:
+            BootError, NetworkError, EntryRefusedError, OSError: it did not; its processes are gone.
+        """
+        directory = self._state.directory(record.id)
+        upper, work = directory / "upper", directory / "work"
+        hostname = _hostname(record.request.name)
+        await asyncio.to_thread(work.mkdir)
+        await asyncio.to_thread(make_upper, upper, self._plan, hostname)
+        host_network = record.network == Network.HOST
+        request = BootRequest(record.id, hostname, upper, work, host_network)
+        process = await boot(request, self._plan)
+        live = self.hold(record, process)
+        try:
+            record = await self._connect(live, process, record)
+        except BaseException:
+            await self.stop(live)
+            raise
+        changes = {"status": Status.RUNNING, "started_at": datetime.now(UTC)}
+        return live, record.updated("running", process=process.identity, **changes)
+
+    def hold(self, record: SandboxRecord, process: FirstProcess) -> LiveSandbox:
+        """A running sandbox, ready to be entered."""
+        return LiveSandbox(record.id, record.network, process, self._entrance)
+
+    async def stop(self, live: LiveSandbox) -> None:
+        """End a sandbox's processes and its way to the gateway."""
+        live.kill()
+        await live.ended.wait()
+        await live.release()
+        await self.ways.remove(live)
+
+    async def clear(self, sandbox_id: str) -> None:
+        """Remove whatever a start that was never finished left."""
+        await asyncio.to_thread(kill_marked, marker(sandbox_id))
+        await asyncio.to_thread(self._state.discard, sandbox_id)
+
+    async def _connect(
+        self, live: LiveSandbox, process: FirstProcess, record: SandboxRecord
+    ) -> SandboxRecord:
+        """Give a new sandbox its network."""
+        await self.ways.add(live)
+        if record.network == Network.HOST:
+            _log.warning("sandbox %s: %s", record.id, HOST_NETWORK_WARNING)
+            return record.updated(HOST_NETWORK_WARNING)
+        if record.network == Network.PASTA:
+            pasta = await start_pasta(process.identity.pid, self._state.directory(record.id))
+            return record.updated("public network by pasta", pasta=pasta)
+        return record
+
+
+def _hostname(name: str) -> str:
+    """A sandbox's name as a host name: its letters, digits and hyphens."""
+    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
+    return kept[:_HOSTNAME_LIMIT].strip("-") or "sandbox"

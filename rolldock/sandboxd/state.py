@@ -1,0 +1,134 @@
+"""The state directory: one server at a time, one record and one root per sandbox.
+
+    lock                        held by the running sandboxd
+    forwarder.sock              control socket of the forwarder
+    sandboxes/{id}/record.json  mode 0600: it holds the sandbox's environment
+    sandboxes/{id}/upper, work  the overlay; work directories belong to the kernel
+    gone/{id}.json              what became of sandboxes, for a while
+    trash/                      roots that are being removed
+
+It starts and kills nothing.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from rolldock.errors import UsageError
+from rolldock.sandboxd.records import SandboxRecord
+
+GONE_SECONDS: Final = 24 * 3600.0
+"""How long the record of an ended sandbox is kept: callers ask what became of it."""
+
+
+class StateDirectory:
+    """Reads and writes the files of one sandboxd. Its methods block."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Make the directory and lock it.
+
+        Raises:
+            UsageError: another sandboxd has it, or it cannot be made.
+        """
+        try:
+            for part in ("sandboxes", "gone", "trash"):
+                (self.root / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UsageError(
+                f"state directory {self.root}: {error.strerror}: choose another"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise UsageError(
+                f"state directory {self.root}: another sandboxd uses it: "
+                "stop that one, or choose another directory"
+            ) from None
+        self._lock = lock
+
+    def close(self) -> None:
+        """Let another sandboxd have the directory."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def directory(self, sandbox_id: str) -> Path:
+        """Where a live sandbox's files are."""
+        return self.root / "sandboxes" / sandbox_id
+
+    def save(self, record: SandboxRecord) -> None:
+        """Write the record of a live sandbox, atomically."""
+        directory = self.directory(record.id)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        _write(directory / "record.json", record)
+
+    def live(self) -> list[SandboxRecord]:
+        """Every record of a sandbox that has not been removed yet."""
+        found = [_read(path / "record.json") for path in (self.root / "sandboxes").iterdir()]
+        return [record for record in found if record is not None]
+
+    def unrecorded(self) -> list[str]:
+        """Ids of directories without a readable record."""
+        paths = (self.root / "sandboxes").iterdir()
+        return [path.name for path in paths if _read(path / "record.json") is None]
+
+    def gone(self) -> list[SandboxRecord]:
+        """Records of ended sandboxes; those too old are removed."""
+        records: list[SandboxRecord] = []
+        for path in (self.root / "gone").glob("*.json"):
+            if path.stat().st_mtime < time.time() - GONE_SECONDS:
+                path.unlink()
+            elif (record := _read(path)) is not None:
+                records.append(record)
+        return records
+
+    def remove(self, record: SandboxRecord) -> None:
+        """Keep the record, remove the root. Its processes must be gone."""
+        _write(self.root / "gone" / f"{record.id}.json", record)
+        self.discard(record.id)
+
+    def discard(self, sandbox_id: str) -> None:
+        """Remove a root and its record."""
+        trash = self.root / "trash" / sandbox_id
+        if self.directory(sandbox_id).exists():
+            self.directory(sandbox_id).rename(trash)
+        _remove_tree(trash)
+
+    def empty_trash(self) -> None:
+        """Finish removals that a crash cut short."""
+        for path in (self.root / "trash").iterdir():
+            _remove_tree(path)
+
+
+def _write(path: Path, record: SandboxRecord) -> None:
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w") as file:
+        file.write(record.model_dump_json())
+    temporary.rename(path)
+
+
+def _read(path: Path) -> SandboxRecord | None:
+    try:
+        return SandboxRecord.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return None
+
+
+def _remove_tree(path: Path) -> None:
+    # rm does not recurse in its own stack: a sandbox can nest directories deeper than Python can.
+    remove = shutil.which("rm") or "/bin/rm"
+    subprocess.run([remove, "-rf", "--", str(path)], check=False, stdin=subprocess.DEVNULL)
