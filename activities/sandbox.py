@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -117,6 +118,18 @@ class SandboxActivities:
             attempt=order.attempt,
         )
 
+    def _allowed_hosts(self, task: Task) -> tuple[str, ...] | None:
+        """Where the sandbox may connect to; wherever it is, the gateway is among it.
+
+        A local sandbox reaches the gateway by an address of its own, whatever its network is.
+        """
+        environment = task.config.environment
+        if environment.network_mode == "public":
+            return None
+        gateway = urlsplit(self._settings.gateway_url).hostname or ""
+        own = () if gateway.startswith("127.") else (gateway,)
+        return (*(environment.allowed_hosts or ()), *own)
+
     def _request(self, order: Order, task: Task) -> SandboxRequest:
         resources = order.spec.resources
         left = (order.deadline - datetime.now(UTC)).total_seconds()
@@ -129,7 +142,7 @@ class SandboxActivities:
             memory_gb=resources.memory_gb,
             disk_gb=resources.disk_gb,
             lifetime_minutes=max(1, math.ceil(lifetime / _SECONDS_PER_MINUTE)),
-            isolated=task.config.environment.network_mode == "no-network",
+            allowed_hosts=self._allowed_hosts(task),
             env=task.environment_env(self._environment),
         )
 

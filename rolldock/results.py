@@ -13,6 +13,9 @@ from rolldock.models.stages import SealRequest
 from rolldock.store import keys
 from rolldock.store.store import Store
 
+_ENTRY_BYTES: Final = 1000
+"""Of an index entry: lists read thousands."""
+
 _NOT_TRAINED_ON: Final = frozenset({StopReason.AGENT_TIMEOUT, StopReason.CONTEXT_LENGTH})
 """Endings that say more about a limit than about the policy; the design's default."""
 
@@ -51,9 +54,9 @@ def build_result(request: SealRequest, ended_at: datetime) -> RolloutResult:
 
 
 def index_entry(result: RolloutResult) -> IndexEntry:
-    """What lists show of a result."""
+    """What lists show of a result; the task's name is cut where all names together are too long."""
     trace = result.trace
-    return IndexEntry(
+    entry = IndexEntry(
         rollout=result.rollout,
         experiment=result.experiment,
         group=result.group,
@@ -70,6 +73,12 @@ def index_entry(result: RolloutResult) -> IndexEntry:
         seconds=round(result.timings.get("total", 0), 3),
         ended_at=result.ended_at,
     )
+    excess = len(entry.model_dump_json().encode()) - _ENTRY_BYTES
+    if excess <= 0:
+        return entry
+    task = entry.task.encode()
+    kept = task[: max(0, len(task) - excess)].decode(errors="ignore")
+    return entry.model_copy(update={"task": kept})
 
 
 def _not_trainable_because(request: SealRequest) -> str | None:
@@ -106,13 +115,21 @@ def _sampling_not_pinned(spec: RolloutSpec) -> str | None:
     return None
 
 
+def read_result(content: bytes) -> RolloutResult:
+    """A stored result, whichever version wrote it: fields that are not known yet are kept.
+
+    The spec in it is a contract, which would refuse them.
+    """
+    return RolloutResult.model_validate_json(content, extra="allow")
+
+
 async def commit(store: Store, result: RolloutResult) -> RolloutResult:
     """Write the result and its index entry; the result that stands, this one or an earlier one."""
     name = keys.result(result.rollout)
     if not await store.create(name, result.model_dump_json().encode()):
         written = await store.get(name)
         if written is not None:
-            result = RolloutResult.model_validate_json(written)
+            result = read_result(written)
     entry = keys.index(result.ended_at, result.experiment, result.rollout)
     await store.create(entry, index_entry(result).model_dump_json().encode())
     return result

@@ -86,8 +86,9 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = "_".join(str(part) for part in first["loc"])
+            variable = f"ROLLDOCK_{name.upper()}" if name in cls.model_fields else name
             raise UsageError(
-                f"setting {name}: {first['input']!r} cannot be used: {first['msg']}"
+                f"{variable} = {first['input']!r} cannot be used: {first['msg']}"
             ) from error
 
     def task_environment(self, host: Mapping[str, str]) -> dict[str, str]:
@@ -99,13 +100,21 @@ class Settings(BaseSettings):
         """The deployment's secret.
 
         Raises:
-            UsageError: there is none yet.
+            UsageError: there is none yet, or an empty one, which would sign for everybody.
         """
-        if self.secret is not None:
-            return self.secret.encode()
+        if self.secret and self.secret.strip():
+            return self.secret.strip().encode()
         try:
-            return self.secret_file.read_bytes().strip()
+            kept = self.secret_file.read_bytes().strip()
         except FileNotFoundError:
             raise UsageError(
                 f"no secret at {self.secret_file}: run `rolldock init`, or set ROLLDOCK_SECRET"
             ) from None
+        except OSError as error:
+            raise UsageError(f"secret {self.secret_file}: {error.strerror}") from error
+        if not kept:
+            raise UsageError(
+                f"the secret at {self.secret_file} is empty: remove the file and run "
+                "`rolldock init`"
+            )
+        return kept

@@ -22,7 +22,7 @@ from prime_sandboxes import (
 
 from rolldock.models.base import Contract
 from rolldock.models.failure import Cause
-from rolldock.sandbox.faults import sandbox_faults, status_of
+from rolldock.sandbox.faults import is_unknown_sandbox, sandbox_faults, status_of
 from rolldock.sandbox.labels import Ownership, read_labels, write_labels
 
 _PAGE_SIZE: Final = 100
@@ -54,8 +54,8 @@ class SandboxRequest(Contract):
     memory_gb: float
     disk_gb: float
     lifetime_minutes: int
-    isolated: bool
-    """No network besides the gateway."""
+    allowed_hosts: tuple[str, ...] | None
+    """Where it may connect to; empty: nowhere; None: anywhere."""
     env: dict[str, str]
 
 
@@ -97,7 +97,7 @@ class Sandboxes:
                     timeout_minutes=request.lifetime_minutes,
                     environment_vars=request.env or None,
                     labels=write_labels(request.owner),
-                    network_allowlist=[] if request.isolated else None,
+                    network_allowlist=_list(request.allowed_hosts),
                     idempotency_key=request.attempt,
                 )
             )
@@ -188,7 +188,7 @@ class Sandboxes:
                 except SandboxFileNotFoundError:
                     return None
                 except APIError as error:
-                    if status_of(error) != _NOT_FOUND:
+                    if status_of(error) != _NOT_FOUND or is_unknown_sandbox(error):
                         raise
                     return None
                 return local.read_bytes()
@@ -216,3 +216,7 @@ def _summary(sandbox: Sandbox) -> SandboxSummary:
         owner=read_labels(sandbox.labels),
         created_at=sandbox.created_at,
     )
+
+
+def _list(hosts: tuple[str, ...] | None) -> list[str] | None:
+    return None if hosts is None else list(hosts)

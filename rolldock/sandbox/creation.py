@@ -18,28 +18,49 @@ from rolldock.store.store import Store
 _QUOTA_RETRY_SECONDS: Final = 60.0
 
 
+class CreateRefused(StageError):
+    """Raised when the provider refused a create for good; no sandbox came of this call."""
+
+
 async def create_sandbox(
     sandboxes: Sandboxes, store: Store, request: SandboxRequest, max_live: int
 ) -> str:
     """The id of the attempt's running sandbox, made now or by an earlier try.
 
     A cancel while the request is out waits for its answer and returns the id all the same: whoever
-    cancelled deletes by id what a listing might not show yet.
+    cancelled deletes by id what a listing might not show yet. The caller tells such a return by the
+    cancel; its sandbox may not run yet.
 
     Raises:
-        StageError: refused, given up (`cancelled`), or transient.
+        CreateRefused: the provider refused, and certainly made nothing in this call.
+        StageError: given up (`cancelled`), transient, or made and never ran.
     """
     if not await _was_sent(store, request.attempt):
         await _check_quota(sandboxes, request.owner, max_live)
         await store.create(keys.create_sent(request.attempt), b"")
     await _check_tombstone(store, request.attempt)
-    creation = asyncio.ensure_future(sandboxes.create(request))
+    creation = asyncio.ensure_future(_create(sandboxes, store, request))
     try:
         sandbox_id = await asyncio.shield(creation)
-        await _delete_if_given_up(sandboxes, store, request.attempt, sandbox_id)
         await sandboxes.wait_until_running(sandbox_id)
     except asyncio.CancelledError:
         return await creation
+    return sandbox_id
+
+
+async def _create(sandboxes: Sandboxes, store: Store, request: SandboxRequest) -> str:
+    """The request with its second look at the tombstone: one step, which no cancel may split.
+
+    A worker that was stalled is cancelled as soon as it is back, when its attempt may be over and
+    nobody else would look for what it makes.
+    """
+    try:
+        sandbox_id = await sandboxes.create(request)
+    except TransientStageError:
+        raise
+    except StageError as error:
+        raise CreateRefused(error.cause, str(error)) from error
+    await _delete_if_given_up(sandboxes, store, request.attempt, sandbox_id)
     return sandbox_id
 
 

@@ -8,6 +8,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from rolldock.errors import UnavailableError
 from rolldock.models.base import Record, UtcTime
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.labels import Ownership
@@ -43,10 +44,29 @@ async def delete_sandboxes(
 
     Raises:
         StageError: the provider fails; the caller retries.
+        UnavailableError: the store fails; what could be found is deleted all the same, and the
+            caller retries until the tombstone is written.
     """
     attempt = str(owner.attempt)
-    settled_at = await _bury(store, attempt) + timedelta(seconds=settle_seconds)
-    expected = create_sent and await store.get(keys.create_sent(attempt)) is not None
+    try:
+        settled_at = await _bury(store, attempt) + timedelta(seconds=settle_seconds)
+        expected = create_sent and await store.get(keys.create_sent(attempt)) is not None
+    except UnavailableError:
+        await _delete_found(sandboxes, owner, sandbox_id, settled_at=None)
+        raise
+    return await _delete_found(
+        sandboxes, owner, sandbox_id, settled_at=settled_at if expected else None
+    )
+
+
+async def _delete_found(
+    sandboxes: Sandboxes, owner: Ownership, sandbox_id: str | None, *, settled_at: datetime | None
+) -> tuple[str, ...]:
+    """Delete what create returned and what the provider lists, until a list shows no more.
+
+    Args:
+        settled_at: until when to go on looking if nothing is found; None: one look is enough.
+    """
     gone: set[str] = set()
     delay = _FIRST_POLL_SECONDS
     while True:
@@ -57,7 +77,7 @@ async def delete_sandboxes(
             await sandboxes.delete(found_id)
             await _until_gone(sandboxes, found_id)
             gone.add(found_id)
-        if not found and (gone or not expected or datetime.now(UTC) >= settled_at):
+        if not found and (gone or settled_at is None or datetime.now(UTC) >= settled_at):
             return tuple(sorted(gone))
         if not found:
             await asyncio.sleep(delay)

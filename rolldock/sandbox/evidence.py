@@ -3,6 +3,8 @@
 import asyncio
 import shlex
 import tarfile
+import uuid
+from pathlib import PurePosixPath
 from typing import Final
 
 from rolldock.errors import TransientStageError
@@ -10,6 +12,7 @@ from rolldock.models.failure import Cause
 from rolldock.models.result import Artifact
 from rolldock.sandbox import archive
 from rolldock.sandbox.client import Sandboxes
+from rolldock.sandbox.transfer import last
 from rolldock.store.store import Store
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -19,6 +22,8 @@ MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024
 MAX_FILES: Final = 1000
 MAX_NAMED: Final = 32
 """Files with a reference of their own; a result must stay small. The rest goes into one archive."""
+MAX_NAME_BYTES: Final = 160
+"""A file with a longer name is one of the rest, too."""
 REST: Final = "rest.tgz"
 _TAIL_BYTES: Final = MAX_FILE_BYTES // 16
 _COLLECT_SECONDS: Final = 60
@@ -27,7 +32,8 @@ _COLLECT_SECONDS: Final = 60
 def _collect_command(sources: dict[str, str], staging: str) -> str:
     """Copy each source below its name, cut what is too large, pack the smallest files."""
     copies = "; ".join(
-        f"cp -rP {shlex.quote(path)} {staging}/{shlex.quote(name)} 2>/dev/null"
+        f"mkdir -p {shlex.quote(f'{staging}/{PurePosixPath(name).parent}')}; "
+        f"cp -rP {shlex.quote(path)} {shlex.quote(f'{staging}/{name}')} 2>/dev/null"
         for name, path in sources.items()
     )
     cut = (
@@ -50,8 +56,9 @@ async def collect(
     Args:
         sources: name -> file or directory; absent ones are passed over.
     """
-    staging = "/tmp/rolldock-evidence"
-    await sandboxes.run(
+    # A name of its own: a stalled try of the same stage may be collecting too.
+    staging = f"/tmp/rolldock-evidence-{uuid.uuid4().hex}"
+    packing = await sandboxes.run(
         sandbox_id,
         _collect_command(sources, staging),
         timeout_seconds=_COLLECT_SECONDS,
@@ -59,16 +66,19 @@ async def collect(
     )
     packed = await sandboxes.download(sandbox_id, f"{staging}.tgz", otherwise)
     if packed is None:
-        return {}
+        # The command always leaves an archive: without one, nothing is known of any file.
+        raise TransientStageError(otherwise, f"no logs came: {last(packing.stderr)}")
     try:
-        return dict(archive.unpack(packed))
+        return await asyncio.to_thread(lambda: dict(archive.unpack(packed, MAX_TOTAL_BYTES)))
     except tarfile.TarError as error:
         raise TransientStageError(otherwise, f"the logs came broken: {error}") from error
 
 
 async def keep(store: Store, files: dict[str, bytes]) -> tuple[Artifact, ...]:
     """Store files as blobs and return their references; what is too many goes into `rest.tgz`."""
-    named = dict(sorted(files.items(), key=lambda item: (item[0].count("/"), item[0]))[:MAX_NAMED])
+    short = [name for name in files if len(name.encode()) <= MAX_NAME_BYTES]
+    first = sorted(short, key=lambda name: (name.count("/"), name))[:MAX_NAMED]
+    named = {name: files[name] for name in first}
     rest = {name: (files[name], archive.READABLE) for name in files if name not in named}
     if rest:
         named[REST] = await asyncio.to_thread(archive.pack, rest)

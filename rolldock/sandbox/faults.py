@@ -44,6 +44,18 @@ _GONE: Final = {
 }
 """In the order in which they are asked: the last is the base class of the others."""
 
+_RAISED: Final = (
+    APIError,
+    RuntimeError,
+    TimeoutError,
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    ValueError,
+)
+"""What leaves the SDK: its own classes, and what it lets through: an answer that is no JSON or has
+another shape (ValueError), a URL that it cannot use, a transport that gave up."""
+
+_NOT_FOUND: Final = 404
 _UNPROCESSABLE: Final = 422
 _CLIENT_ERRORS: Final = range(400, 500)
 _WORTH_A_RETRY: Final = frozenset({408, 409, 425, 429})
@@ -70,20 +82,31 @@ def is_cancellation(error: BaseException) -> bool:
     )
 
 
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status behind an SDK exception; None: no response is in its chain."""
+def _response(error: BaseException) -> httpx.Response | None:
     for link in _chain(error):
         if isinstance(link, httpx.HTTPStatusError):
-            return link.response.status_code
+            return link.response
     return None
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status behind an SDK exception; None: no response is in its chain."""
+    response = _response(error)
+    return None if response is None else response.status_code
+
+
+def is_unknown_sandbox(error: BaseException) -> bool:
+    """Whether the API knows no such sandbox: it was asked for access to one that is gone."""
+    response = _response(error)
+    if response is None or response.status_code != _NOT_FOUND:
+        return False
+    return response.request.url.path.endswith("/auth")
 
 
 def _retry_after_seconds(error: BaseException) -> float | None:
-    for link in _chain(error):
-        if isinstance(link, httpx.HTTPStatusError):
-            value = link.response.headers.get("retry-after", "")
-            return float(value) if value.isdigit() else None
-    return None
+    response = _response(error)
+    value = "" if response is None else response.headers.get("retry-after", "")
+    return float(value) if value.isdigit() else None
 
 
 def was_never_sent(error: BaseException) -> bool:
@@ -100,9 +123,14 @@ def stage_error(error: BaseException, otherwise: Cause) -> StageError:
         return StageError(Cause.UNAUTHORIZED, f"the sandbox API refused the key: {error}")
     if isinstance(error, PaymentRequiredError):
         return StageError(Cause.PAYMENT_REQUIRED, f"the sandbox API wants payment: {error}")
+    if is_unknown_sandbox(error):
+        return StageError(Cause.SANDBOX_LOST, str(error))
     status = status_of(error)
     if status == _UNPROCESSABLE:
-        return StageError(Cause.IMAGE_UNAVAILABLE, str(error))
+        about_image = "image" in str(error).lower()
+        return StageError(
+            Cause.IMAGE_UNAVAILABLE if about_image else Cause.SANDBOX_REFUSED, str(error)
+        )
     if status in _CLIENT_ERRORS and status not in _WORTH_A_RETRY:
         return StageError(otherwise, str(error))
     if isinstance(error, _TIMEOUTS):
@@ -122,7 +150,7 @@ async def sandbox_faults(otherwise: Cause) -> AsyncGenerator[None, None]:
         yield
     except RolldockError:
         raise
-    except (APIError, RuntimeError, TimeoutError, httpx.HTTPError) as error:
+    except _RAISED as error:
         if is_cancellation(error):
             raise asyncio.CancelledError from error
         raise stage_error(error, otherwise) from error

@@ -6,6 +6,7 @@ grading may be repeated as long as the sandbox lives.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Final
 
 import anyio
@@ -59,6 +60,9 @@ async def grade(
         sandboxes, watch, sandbox_id, task, job=job, workdir=workdir, env=env, seconds=seconds
     )
     sources = {_VERIFIER_LOGS: "/logs/verifier", _ARTIFACTS: "/logs/artifacts"}
+    for artifact in task.config.artifacts:
+        path = str(PurePosixPath(workdir, artifact.source))
+        sources[f"{_ARTIFACTS}/{artifact.destination or path.lstrip('/')}"] = path
     files = await collect(sandboxes, sandbox_id, sources, Cause.VERIFIER_FAILED)
     if not in_time:
         late = f"tests/test.sh was still running after {seconds:g} s"

@@ -20,7 +20,17 @@ _BATCH: Final = 100
 """The API's limit for one status request."""
 _WINDOW_SECONDS: Final = 0.025
 """How long a poll waits for others to share its request."""
-_LOST: Final = ("lost", "without recording", "RUNTIME_ERROR", "NOT_FOUND")
+_LAUNCH_TENTHS: Final = 50
+"""How many tenths of a second a second launch waits for the first one's pid."""
+_LOST: Final = ("lost", "without recording")
+"""What the provider's word on a job says when no exit code will ever come."""
+
+_GROUP_LIVES: Final = (
+    "lives() { local line; for stat in /proc/[0-9]*/stat; do "
+    '{ read -r line < "$stat"; } 2>/dev/null || continue; set -- ${line##*) }; '
+    '[ "$3" = "$p" ] && [ "$1" != Z ] && return 0; done; return 1; }'
+)
+"""Whether a process of group $p lives. Signal 0 would count the dead whom no pid 1 reaps."""
 
 STDOUT_TAIL_BYTES: Final = 1024 * 1024
 
@@ -41,20 +51,24 @@ def launch_command(job: str, command: str, *, env_file: str, cwd: str) -> str:
     """A bash command that launches `command` detached unless this job was launched before.
 
     It prints the job's pid. The job is the leader of its own session and process group; it reads
-    its environment from `env_file`, which it removes.
+    its environment from `env_file`, which it removes. The pid is written after that: a launch that
+    comes second waits for it, and so finds the job started and its file read.
     """
     launch, stdout, stderr, exit_file = paths(job)
-    source = f"set -a; . {env_file}; set +a; rm -f {env_file}"
-    body = f"{source}; cd {shlex.quote(cwd)} || exit 1; {command}"
+    # The job's own PATH need not lead to rm.
+    source = f"set -a; . {env_file} || exit 1; set +a; command -p rm -f {env_file}"
     script = (
-        f"echo $$ > {launch}/pid || exit 1; echo started; exec > /dev/null 2>&1; "
-        f"({body}\n) > {stdout} 2> {stderr} < /dev/null; echo $? > {exit_file}"
+        f"{source}; echo $$ > {launch}/pid || exit 1; echo started; exec > /dev/null 2>&1; "
+        f"(cd {shlex.quote(cwd)} || exit 1; {command}\n) > {stdout} 2> {stderr} < /dev/null; "
+        f'echo "$?" > {exit_file}'
     )
     return (
         f"if mkdir {launch} 2>/dev/null; then "
         f"ack=$(setsid nohup bash -c {shlex.quote(script)} < /dev/null 2>&1 &); "
-        f'test "$ack" = started || {{ echo "job did not start: $ack" >&2; exit 1; }}; '
-        f"else test -d {launch} || exit 1; fi; cat {launch}/pid"
+        f'test "$ack" = started || '
+        f'{{ rm -rf {launch}; echo "job did not start: $ack" >&2; exit 1; }}; '
+        f"else for _ in $(seq {_LAUNCH_TENTHS}); do "
+        f"test -s {launch}/pid && break; sleep 0.1; done; rm -f {env_file}; fi; cat {launch}/pid"
     )
 
 
@@ -62,10 +76,9 @@ def kill_command(job: str, grace_seconds: int) -> str:
     """A bash command that ends a job's process group: TERM, then KILL; prints its exit code."""
     launch, _, _, exit_file = paths(job)
     return (
-        f"p=$(cat {launch}/pid 2>/dev/null); "
+        f"p=$(cat {launch}/pid 2>/dev/null); {_GROUP_LIVES}; "
         f'if [ -n "$p" ] && kill -TERM -- -"$p" 2>/dev/null; then '
-        f"for _ in $(seq {grace_seconds * 10}); do "
-        'kill -0 -- -"$p" 2>/dev/null || break; sleep 0.1; done; '
+        f"for _ in $(seq {grace_seconds * 20}); do lives || break; sleep 0.05; done; "
         'kill -KILL -- -"$p" 2>/dev/null; fi; '
         f"cat {exit_file} 2>/dev/null; true"
     )
@@ -130,7 +143,7 @@ class JobWatch:
             found = await self._sandboxes.sdk.get_background_job_statuses(
                 [_job(sandbox, job) for sandbox, job in keys]
             )
-        except (APIError, RuntimeError) as error:
+        except (APIError, RuntimeError, TimeoutError, ValueError) as error:
             if is_cancellation(error):
                 raise asyncio.CancelledError from error
             if len(keys) > 1:
@@ -150,7 +163,7 @@ class JobWatch:
             return stage_error(error, Cause.JOB_LOST)
         if status is None:
             return await self._epitaph(sandbox_id)
-        if any(word in str(error) for word in _LOST):
+        if str(error).startswith("Background job") and any(word in str(error) for word in _LOST):
             return StageError(Cause.JOB_LOST, f"job {job}: {error}")
         return TransientStageError(Cause.JOB_LOST, f"job {job}: {error}")
 

@@ -4,6 +4,7 @@ The environment, with whatever secrets it holds, travels in a file of mode 0600 
 process removes as soon as it has read it: a command line can be read by every process there.
 """
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Final
@@ -15,6 +16,7 @@ from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.transfer import last, unpack_into
 
 _LAUNCH_SECONDS: Final = 60
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 async def launch_job(
@@ -38,8 +40,7 @@ async def launch_job(
         StageError: it did not start.
     """
     env_file = f"/tmp/job_{job}.env"
-    exports = "".join(f"{name}={shlex.quote(value)}\n" for name, value in env.items())
-    private = {env_file: exports, **(files or {})}
+    private = {env_file: assignments(env), **(files or {})}
     packed = archive.pack(
         {path: (content.encode(), archive.PRIVATE) for path, content in private.items()}
     )
@@ -55,7 +56,31 @@ async def launch_job(
     )
     if started.exit_code != 0:
         raise StageError(otherwise, f"the job did not start: {last(started.stderr)}")
-    return int(started.stdout)
+    pid = started.stdout.strip()
+    if not pid.isdecimal():
+        raise StageError(otherwise, f"the job did not start: its pid reads {pid[:80]!r}")
+    return int(pid)
+
+
+def assignments(env: Mapping[str, str]) -> str:
+    """Variables as bash reads them back from a file, whatever their values hold.
+
+    Raises:
+        StageError: `task_invalid`, a name or a value that bash cannot hold.
+    """
+    for name, value in env.items():
+        if not _VARIABLE.fullmatch(name):
+            raise StageError(Cause.TASK_INVALID, f"variable {name!r}: not a name that bash knows")
+        if not _is_text(value):
+            raise StageError(Cause.TASK_INVALID, f"variable {name}: its value is not UTF-8 text")
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in env.items())
+
+
+def _is_text(value: str) -> bool:
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 async def _give(

@@ -9,7 +9,7 @@ from typing import Final
 
 import anyio
 
-from rolldock.agents.agent import AGENT_LOGS, AGENTS_ROOT, Agent
+from rolldock.agents.agent import AGENT_LOGS, AGENTS_ROOT, BUNDLED_ROOT, Agent
 from rolldock.errors import StageError
 from rolldock.harbor.bundle import subtree
 from rolldock.harbor.config import Healthcheck
@@ -26,8 +26,9 @@ _COMMAND_SECONDS: Final = 60
 
 
 def agent_home(agent: Agent, version: str) -> str:
-    """Where a sandbox has an agent."""
-    return f"{AGENTS_ROOT}/{agent.name}/{version}"
+    """Where a sandbox has an agent: in the agents' cache, or where it was uploaded to."""
+    root = AGENTS_ROOT if agent.install is not None else BUNDLED_ROOT
+    return f"{root}/{agent.name}/{version}"
 
 
 async def set_up(

@@ -1,6 +1,7 @@
 """Files into a sandbox: gzipped tars, uploaded and unpacked where they belong."""
 
 import shlex
+import uuid
 from collections.abc import Mapping
 from typing import Final
 
@@ -22,8 +23,9 @@ async def unpack_into(
 ) -> None:
     """Unpack gzipped tars into directories of the sandbox, which are made."""
     commands: list[str] = []
-    for number, (directory, content) in enumerate(archives.items()):
-        path = f"/tmp/rolldock-upload-{number}.tgz"
+    for directory, content in archives.items():
+        # A name of its own: a stalled try of the same stage may be at the same step.
+        path = f"/tmp/rolldock-upload-{uuid.uuid4().hex}.tgz"
         await sandboxes.upload(sandbox_id, path, content, otherwise)
         target = shlex.quote(directory)
         commands.append(

@@ -1,6 +1,7 @@
 """Endpoint records: each change a new version, the newest one counts.
 
-A version is found by asking for the next one, which is normally absent: one get.
+Who knows a version asks for the next one, which is normally absent: one get. Who knows none lists
+the names first, since a long training run makes thousands.
 """
 
 import base64
@@ -45,12 +46,17 @@ def decrypt_key(secret: bytes, endpoint: Endpoint) -> str | None:
 
 async def newest(store: Store, name: str, known: int = 0) -> Endpoint | None:
     """The newest version of an endpoint, looked for upwards from a known one; None: no such."""
-    version, found = known, None
-    if known:
-        found = await store.get(keys.endpoint(name, known))
+    version = known or await _listed(store, name)
+    found = await store.get(keys.endpoint(name, version)) if version else None
     while (later := await store.get(keys.endpoint(name, version + 1))) is not None:
         version, found = version + 1, later
     return None if found is None else Endpoint.model_validate_json(found)
+
+
+async def _listed(store: Store, name: str) -> int:
+    """The highest version that a listing shows; 0: none."""
+    paths = store.names(keys.endpoint_versions(name))
+    return max([int(path.rsplit("/", 1)[1]) async for path in paths], default=0)
 
 
 async def add(store: Store, endpoint: Endpoint) -> Endpoint:
@@ -67,7 +73,10 @@ async def add(store: Store, endpoint: Endpoint) -> Endpoint:
 
 async def names(store: Store) -> list[str]:
     """The names of all endpoints, sorted."""
-    found: set[str] = set()
+    newest_paths: dict[str, str] = {}
     async for path in store.names("endpoints"):
-        found.add(path.split("/")[1])
-    return sorted(found)
+        place = path.rsplit("/", 1)[0]
+        newest_paths[place] = max(path, newest_paths.get(place, ""))
+    # A segment may be a cut one: the record itself says its name.
+    records = [await store.get(path) for path in newest_paths.values()]
+    return sorted(Endpoint.model_validate_json(record).name for record in records if record)

@@ -1,12 +1,25 @@
 """Every name in the store, so that no other file joins strings."""
 
-from datetime import datetime
+import hashlib
+from datetime import UTC, datetime
+from typing import Final
 from urllib.parse import quote
+
+_SEGMENT_CHARACTERS: Final = 200
+"""File systems take 255 bytes for a name, and the store adds a few while it writes one."""
+_DIGEST_CHARACTERS: Final = 32
 
 
 def segment(name: str) -> str:
-    """A name as one path segment, percent-encoded."""
-    return quote(name, safe="")
+    """A name as one path segment: percent-encoded; a long one is cut and ends in `~` and a digest.
+
+    No rollout id and no name holds `~`, so no two of them share a segment.
+    """
+    encoded = quote(name, safe="")
+    if len(encoded) <= _SEGMENT_CHARACTERS:
+        return encoded
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+    return f"{encoded[: _SEGMENT_CHARACTERS - _DIGEST_CHARACTERS - 1]}~{digest}"
 
 
 def session(attempt: str) -> str:
@@ -52,9 +65,15 @@ def tombstone(attempt: str) -> str:
 
 def endpoint(name: str, version: int) -> str:
     """One version of an endpoint."""
-    return f"endpoints/{segment(name)}/{version:06}"
+    return f"{endpoint_versions(name)}/{version:06}"
+
+
+def endpoint_versions(name: str) -> str:
+    """Where the versions of an endpoint are."""
+    return f"endpoints/{segment(name)}"
 
 
 def index(ended_at: datetime, experiment: str, rollout: str) -> str:
     """The index entry of a result, under its day in UTC."""
-    return f"index/{ended_at:%Y-%m-%d}/{segment(experiment)}/{segment(rollout)}"
+    day = ended_at.astimezone(UTC)
+    return f"index/{day:%Y-%m-%d}/{segment(experiment)}/{segment(rollout)}"

@@ -13,7 +13,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from rolldock.errors import UnavailableError
+from rolldock.errors import UnavailableError, UsageError
 
 
 class Store:
@@ -30,12 +30,22 @@ class Store:
 
     @classmethod
     def open(cls, where: str) -> Self:
-        """Open a directory (made if absent) or a URL such as s3://bucket/prefix."""
-        if "://" in where:
-            return cls(from_url(where), where)
-        root = Path(where).absolute()
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return cls(LocalStore(root), str(root))
+        """Open a directory (made if absent) or a URL such as s3://bucket/prefix.
+
+        Raises:
+            UsageError: it can be neither.
+        """
+        try:
+            if "://" in where:
+                return cls(from_url(where), where)
+            root = Path(where).absolute()
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return cls(LocalStore(root), str(root))
+        except (BaseError, OSError, ValueError) as error:
+            raise UsageError(
+                f"store {where!r} cannot be opened: {_first_line(error)}: set ROLLDOCK_STORE to a "
+                "directory that you can write, or to a URL such as s3://bucket/prefix"
+            ) from error
 
     async def create(self, name: str, content: bytes) -> bool:
         """Write a record unless it exists. Returns whether this call wrote it."""
@@ -86,4 +96,9 @@ class Store:
         return content
 
     def _unavailable(self, name: str, error: Exception) -> UnavailableError:
-        return UnavailableError(f"store {self.where}: {name}: {error}")
+        return UnavailableError(f"store {self.where}: {name}: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    """What obstore says, without its dump of internals."""
+    return str(error).partition("\n")[0]

@@ -45,6 +45,9 @@ from rolldock.trainer.specs import build_spec, spec_digest
 _MAX_POLLS: Final = 500
 """Long polls at once: Temporal refuses more than about 1,200 for a namespace."""
 
+_SUMMARY_BYTES: Final = 400
+"""Temporal's limit for a summary."""
+
 
 class LiveRollout(Contract):
     """A rollout that Temporal has open."""
@@ -177,7 +180,12 @@ class Client:
         """Start rollouts, so many at once, and yield results as they come.
 
         Leaving the loop early cancels nothing: the rollouts go on and can be found by their ids.
+
+        Raises:
+            UsageError: fewer than one at once, or what `start` refuses.
         """
+        if max_in_flight < 1:
+            raise UsageError(f"max_in_flight = {max_in_flight}: at least 1 has to run at once")
         waiting: set[asyncio.Task[RolloutResult]] = set()
         remaining = iter(specs)
         try:
@@ -245,7 +253,7 @@ class Client:
             current is not None
             and (current.replicas, current.model, current.mode) == ((url,), model, mode)
             and (current.token_ids, current.policy_version) == (token_ids, policy_version)
-            and endpoints.decrypt_key(secret, current) == api_key
+            and _has_key(secret, current, api_key)
         )
         if current is not None and unchanged:
             return current
@@ -322,6 +330,14 @@ class Client:
         )
 
 
+def _has_key(secret: bytes, endpoint: Endpoint, api_key: str | None) -> bool:
+    """Whether an endpoint holds this key; one that another secret encrypted has to be replaced."""
+    try:
+        return endpoints.decrypt_key(secret, endpoint) == api_key
+    except UsageError:
+        return False
+
+
 def _check_same(spec: RolloutSpec, wanted: str, stored: RolloutSpec, digest_stored: str) -> None:
     if wanted == digest_stored:
         return
@@ -355,7 +371,8 @@ def _attributes(spec: RolloutSpec) -> TypedSearchAttributes:
 
 
 def _summary(spec: RolloutSpec) -> str:
-    return " · ".join((spec.task.name, spec.agent.name, spec.endpoint or "no model"))[:400]
+    words = " · ".join((spec.task.name, spec.agent.name, spec.endpoint or "no model"))
+    return words.encode()[:_SUMMARY_BYTES].decode(errors="ignore")
 
 
 def _live(found: WorkflowExecution) -> LiveRollout:

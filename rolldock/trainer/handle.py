@@ -12,18 +12,31 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from rolldock.errors import UsageError
+from rolldock.errors import UnavailableError, UsageError
 from rolldock.models import names
 from rolldock.models.base import Contract
 from rolldock.models.failure import Cause, Failure
 from rolldock.models.result import RolloutResult, Stage, Status, StopReason
 from rolldock.models.stages import RolloutRequest
-from rolldock.results import commit
+from rolldock.results import commit, read_result
 from rolldock.store import keys
 from rolldock.store.store import Store
 
 _WAIT_SECONDS: Final = 5.0
 """Between two looks at a busy Temporal: a long poll was refused."""
+_PATIENCE_SECONDS: Final = 300.0
+"""How long a Temporal that is restarted may stay away before a waiter gives up."""
+_TRANSIENT: Final = frozenset(
+    {
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+    }
+)
+_CLOSED_WITH_RECORD: Final = frozenset(
+    {WorkflowExecutionStatus.COMPLETED, WorkflowExecutionStatus.CANCELED}
+)
+"""A workflow closes in these ways only after its result was written."""
 
 
 class RolloutStatus(Contract):
@@ -56,16 +69,17 @@ class RolloutHandle:
     async def stored(self) -> RolloutResult | None:
         """The committed result; None: there is none yet."""
         content = await self._store.get(keys.result(self.id))
-        return None if content is None else RolloutResult.model_validate_json(content)
+        return None if content is None else read_result(content)
 
     async def result(self) -> RolloutResult:
         """The result, waited for: graded, failed or cancelled, also long after Temporal forgot it.
 
         Raises:
             UsageError: no rollout has this id.
+            UnavailableError: Temporal stays away, or the rollout's worker writes to another store.
         """
         while (result := await self.stored()) is None:
-            description = await self._describe()
+            description = await self._describe_patiently()
             if description.status is not WorkflowExecutionStatus.RUNNING:
                 return await self.stored() or await self._write_missing(description)
             await self._until_closed()
@@ -109,6 +123,22 @@ class RolloutHandle:
                 raise UsageError(f"no rollout {self.id!r}: `rolldock ls` lists them") from error
             raise
 
+    async def _describe_patiently(self) -> WorkflowExecutionDescription:
+        """Describe, although Temporal may be restarting or have too much to do."""
+        deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._describe()
+            except RPCError as error:
+                if error.status not in _TRANSIENT:
+                    raise
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise UnavailableError(
+                        f"Temporal has not answered for {_PATIENCE_SECONDS:g} s: the rollout "
+                        f"{self.id!r} goes on without us, ask for it again later"
+                    ) from error
+                await asyncio.sleep(_WAIT_SECONDS)
+
     async def _until_closed(self) -> None:
         """One long poll for the close; the server caps how many may wait at once."""
         async with self._polls:
@@ -117,12 +147,17 @@ class RolloutHandle:
             except WorkflowFailureError:
                 return
             except RPCError as error:
-                if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
+                if error.status not in _TRANSIENT:
                     raise
                 await asyncio.sleep(_WAIT_SECONDS)
 
     async def _write_missing(self, description: WorkflowExecutionDescription) -> RolloutResult:
         """The record of a run that was ended from outside before it could write its own."""
+        if description.status in _CLOSED_WITH_RECORD:
+            raise UnavailableError(
+                f"rollout {self.id!r} ended, but its result is not in the store "
+                f"{self._store.where}: set ROLLDOCK_STORE to the one that its worker uses"
+            )
         now = description.close_time or datetime.now(UTC)
         event = await anext(aiter(self._workflow.fetch_history_events(page_size=1)))
         started = event.workflow_execution_started_event_attributes

@@ -8,7 +8,7 @@ from rolldock.errors import UsageError
 
 _PROBE_SECONDS: Final = 60.0
 """A cold server may have to load its model first."""
-_BAD_REQUEST: Final = 400
+_PARAMETER_REFUSED: Final = frozenset({400, 422})
 _UNAUTHORIZED: Final = frozenset({401, 403})
 
 
@@ -25,15 +25,17 @@ async def probe_endpoint(url: str, model: str, api_key: str | None) -> bool:
     body: dict[str, Any] = {
         "model": model,
         "messages": [{"role": "user", "content": "Say ok."}],
-        "max_tokens": 1,
     }
     target = f"{url.rstrip('/')}/chat/completions"
+    # Servers without a parameter refuse it; the endpoint is usable all the same. The last body has
+    # none: reasoning models refuse `max_tokens`.
+    limited = {**body, "max_tokens": 1}
+    bodies = ({**limited, "logprobs": True, "return_token_ids": True}, limited, body)
     async with httpx.AsyncClient(timeout=_PROBE_SECONDS, headers=headers) as client:
-        asking = {**body, "logprobs": True, "return_token_ids": True}
-        response = await _post(client, target, asking)
-        if response.status_code == _BAD_REQUEST:
-            # Servers without these parameters refuse them; the endpoint is usable all the same.
-            response = await _post(client, target, body)
+        response = await _post(client, target, bodies[0])
+        for plainer in bodies[1:]:
+            if response.status_code in _PARAMETER_REFUSED:
+                response = await _post(client, target, plainer)
     _check(response, target, model)
     return _has_token_ids(_choices(response, target))
 
@@ -71,4 +73,5 @@ def _choices(response: httpx.Response, target: str) -> dict[str, Any]:
 
 
 def _has_token_ids(answer: dict[str, Any]) -> bool:
-    return bool(answer.get("prompt_token_ids") and answer.get("token_ids"))
+    wanted = ("prompt_token_ids", "token_ids", "logprobs")
+    return all(answer.get(name) for name in wanted)

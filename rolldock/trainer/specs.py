@@ -19,8 +19,13 @@ _MB_PER_GB: Final = 1024
 
 
 def spec_digest(spec: RolloutSpec) -> str:
-    """SHA-256 of a spec without priority and policy version, which may differ between starts."""
-    content = spec.model_dump(mode="json", exclude={"priority", "policy_version"})
+    """SHA-256 of a spec without priority and policy version, which may differ between starts.
+
+    What has its default is left out, so that a field that a later version adds changes no digest.
+    """
+    content = spec.model_dump(
+        mode="json", exclude={"priority", "policy_version"}, exclude_defaults=True
+    )
     packed = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(packed.encode()).hexdigest()
 
