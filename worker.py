@@ -72,6 +72,7 @@ def workers(
         temporal,
         task_queue=names.SANDBOX_QUEUE,
         activities=[sandbox.create_sandbox],
+        max_concurrent_activities=MAX_STAGES,
         max_task_queue_activities_per_second=settings.creates_per_second,
         graceful_shutdown_timeout=GRACE,
         interceptors=interceptors,

@@ -41,6 +41,7 @@ from rolldock.store.store import Store
 _FIRST_POLL_SECONDS: Final = 0.05
 _LAST_POLL_SECONDS: Final = 5.0
 _BACKOFF: Final = 1.5
+_TRIES_FOR_LOGS: Final = 4
 
 
 class AgentActivities:
@@ -188,14 +189,18 @@ class AgentActivities:
         self, request: StopRequest, sandbox_id: str
     ) -> tuple[int | None, tuple[Artifact, ...]]:
         """End the agent and keep its logs; a sandbox that is gone has ended it already."""
+        artifacts: tuple[Artifact, ...]
         job = jobs.job_id(request.order.attempt)
+        code, artifacts = None, ()
         try:
-            code = None
             if request.running:
                 code = await end_agent(self._sandboxes, sandbox_id, job)
-            return code, await keep_agent_logs(self._sandboxes, self._store, sandbox_id, job)
-        except TransientStageError:
-            raise
+            artifacts = await keep_agent_logs(self._sandboxes, self._store, sandbox_id, job)
+        except TransientStageError as error:
+            if activity.info().attempt < _TRIES_FOR_LOGS:
+                raise
+            # Work that can still be graded is worth more than its logs.
+            activity.logger.warning("the agent's logs are lost: %s", error)
         except StageError as error:
             activity.logger.warning("nothing to end: %s", error)
-            return None, ()
+        return code, artifacts

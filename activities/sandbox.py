@@ -12,11 +12,11 @@ from activities.failures import as_failures
 from activities.heartbeat import heartbeating
 from activities.tasks import Tasks
 from rolldock.agents.registry import get_agent
-from rolldock.errors import StageError, TransientStageError
+from rolldock.deadlines import attempt_deadline
+from rolldock.errors import StageError
 from rolldock.harbor.task import Task
 from rolldock.models import names
-from rolldock.models.failure import Cause
-from rolldock.models.result import RolloutResult, Stage
+from rolldock.models.result import Stage
 from rolldock.models.stages import (
     CreateResult,
     DeleteRequest,
@@ -25,8 +25,9 @@ from rolldock.models.stages import (
     Order,
     SetUpResult,
 )
+from rolldock.results import read_result, without_artifacts
 from rolldock.sandbox.client import Sandboxes, SandboxRequest
-from rolldock.sandbox.creation import create_sandbox
+from rolldock.sandbox.creation import CreateRefused, create_sandbox
 from rolldock.sandbox.deletion import delete_sandboxes
 from rolldock.sandbox.labels import Ownership
 from rolldock.sandbox.setup import set_up
@@ -35,8 +36,6 @@ from rolldock.store import keys
 from rolldock.store.store import Store
 
 _SECONDS_PER_MINUTE = 60
-_MAX_TRIES = 8
-"""Of a create that fails otherwise than by quota: about two minutes of backoff."""
 
 
 class SandboxActivities:
@@ -64,18 +63,19 @@ class SandboxActivities:
         async with as_failures(), heartbeating():
             done = await self._store.get(keys.result(order.rollout))
             if done is not None:
-                return CreateResult(existing=RolloutResult.model_validate_json(done))
+                return CreateResult(existing=without_artifacts(read_result(done)))
             request = self._request(order, await self._tasks.get(order.spec.task.digest))
             try:
                 created = await create_sandbox(
-                    self._sandboxes, self._store, request, self._settings.max_live_sandboxes
+                    self._sandboxes,
+                    self._store,
+                    request,
+                    max_live=self._settings.max_live_sandboxes,
+                    seconds=order.spec.limits.create_seconds,
                 )
-            except TransientStageError as error:
-                if error.cause is Cause.QUOTA or activity.info().attempt < _MAX_TRIES:
-                    raise
-                raise StageError(error.cause, str(error)) from error
-            except StageError as error:
+            except CreateRefused as error:
                 raise _refused(error) from error
+            _check_not_leaving()
             return CreateResult(sandbox_id=created)
 
     @activity.defn(name=Stage.SET_UP_SANDBOX)
@@ -131,9 +131,9 @@ class SandboxActivities:
         return (*(environment.allowed_hosts or ()), *own)
 
     def _request(self, order: Order, task: Task) -> SandboxRequest:
-        resources = order.spec.resources
-        left = (order.deadline - datetime.now(UTC)).total_seconds()
-        lifetime = left + self._settings.lifetime_slack_seconds
+        resources, now = order.spec.resources, datetime.now(UTC)
+        left = attempt_deadline(order.spec.limits, now, order.deadline) - now
+        lifetime = left.total_seconds() + self._settings.lifetime_slack_seconds
         return SandboxRequest(
             attempt=order.attempt,
             owner=self._owner(order),
@@ -145,6 +145,13 @@ class SandboxActivities:
             allowed_hosts=self._allowed_hosts(task),
             env=task.environment_env(self._environment),
         )
+
+
+def _check_not_leaving() -> None:
+    """A create that a stopping worker cut short has an id, but its sandbox may not run yet."""
+    cancelled = activity.cancellation_details()
+    if cancelled is not None and not cancelled.cancel_requested:
+        raise ApplicationError("this worker is shutting down", type="worker_shutdown")
 
 
 def _refused(error: StageError) -> ApplicationError:

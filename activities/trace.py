@@ -10,7 +10,7 @@ from rolldock.agents.registry import get_agent
 from rolldock.gateway.seal import seal
 from rolldock.models.result import AttemptResult, Stage
 from rolldock.models.stages import SealRequest, SealResult
-from rolldock.results import build_result, commit
+from rolldock.results import build_result, commit, without_artifacts
 from rolldock.store.store import Store
 
 
@@ -29,7 +29,7 @@ class TraceActivities:
             if not request.last:
                 return SealResult(attempt=sealed)
             result = await commit(self._store, build_result(request, datetime.now(UTC)))
-            return SealResult(attempt=sealed, result=result)
+            return SealResult(attempt=sealed, result=without_artifacts(result))
 
     async def _seal(self, request: SealRequest) -> AttemptResult:
         """The attempt with its trace; an agent that calls no model has none."""

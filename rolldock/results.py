@@ -123,6 +123,12 @@ def read_result(content: bytes) -> RolloutResult:
     return RolloutResult.model_validate_json(content, extra="allow")
 
 
+def without_artifacts(result: RolloutResult) -> RolloutResult:
+    """A result as workflow history holds it: the references of files are in the stored one."""
+    attempts = tuple(one.model_copy(update={"artifacts": ()}) for one in result.attempts)
+    return result.model_copy(update={"artifacts": (), "attempts": attempts})
+
+
 async def commit(store: Store, result: RolloutResult) -> RolloutResult:
     """Write the result and its index entry; the result that stands, this one or an earlier one."""
     name = keys.result(result.rollout)

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.grading import GradingActivities
     from activities.sandbox import SandboxActivities
     from activities.trace import TraceActivities
+    from rolldock.deadlines import attempt_deadline
     from rolldock.models.failure import Cause, Failure
     from rolldock.models.result import (
         Artifact,
@@ -26,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         Status,
         StopReason,
     )
+    from rolldock.models.spec import GRADE_RESERVE_SECONDS
     from rolldock.models.stages import (
         AwaitRequest,
         DeleteRequest,
@@ -48,6 +50,7 @@ class Attempt:
         self._pace = pace
         self._stop_requested = stop_requested
         self._started_at = workflow.now()
+        self._deadline = order.deadline
         self._stage = Stage.CREATE_SANDBOX
         self._timings: dict[str, float] = {}
         self._create_sent = True
@@ -67,6 +70,7 @@ class Attempt:
 
     async def carry_out(self, deadline: datetime) -> None:
         """The phases of an attempt, up to the grade or to whatever ended it before."""
+        self._deadline = deadline
         try:
             async with asyncio.timeout((deadline - workflow.now()).total_seconds()):
                 await self._create_sandbox()
@@ -130,6 +134,8 @@ class Attempt:
                 self._create_sent = not was_refused(error)
                 raise
             self._sandbox_id, self.existing = created.sandbox_id, created.existing
+            ends = attempt_deadline(self._order.spec.limits, workflow.now(), self._deadline)
+            self._order = self._order.model_copy(update={"deadline": ends})
 
     async def _set_up_sandbox(self) -> None:
         async with self._phase(Stage.SET_UP_SANDBOX):
@@ -256,9 +262,15 @@ class Attempt:
 
     @asynccontextmanager
     async def _phase(self, stage: Stage) -> AsyncGenerator[None, None]:
-        """Name the stage, time it, and look for a cancel once it is over."""
+        """Name the stage, time it, and look for a cancel once it is over.
+
+        A create that ends well swallows the timeout that came while it ran, as it does a cancel:
+        nothing begins after the deadline.
+        """
         self._stage = stage
         began = workflow.now()
+        if began >= self._deadline:
+            raise TimeoutError
         story.tell(self._order, stage, self._timings)
         try:
             yield
@@ -267,11 +279,18 @@ class Attempt:
         cancel_check()
 
     def _agent_deadline(self) -> datetime:
-        """The agent's own seconds, less where the rollout's total leaves no more."""
+        """The agent's own seconds, less where the rollout's total leaves no more.
+
+        Raises:
+            TimeoutError: it leaves none: what has not run must not be graded.
+        """
         limits = self._order.spec.limits
-        reserve = timedelta(seconds=limits.grade_seconds) + policies.GRADE_RESERVE
+        reserve = timedelta(seconds=limits.grade_seconds + GRADE_RESERVE_SECONDS)
         wanted = workflow.now() + timedelta(seconds=limits.agent_seconds)
-        return max(min(wanted, self._order.deadline - reserve), workflow.now())
+        deadline = min(wanted, self._deadline - reserve)
+        if deadline <= workflow.now():
+            raise TimeoutError
+        return deadline
 
     def _fail(self, error: ActivityError) -> None:
         if is_cancelled_exception(error):
@@ -289,7 +308,7 @@ class Attempt:
             self._stop_reason = StopReason.CANCELLED
         else:
             total = self._order.spec.limits.total_seconds
-            message = f"the rollout's total of {total:g} s was over"
+            message = f"the rollout's total of {total:g} s was over, or left none for this stage"
             self.failure = failure(self._stage, Cause.DEADLINE_EXCEEDED, message)
             self._stop_reason = StopReason.INFRASTRUCTURE
 

@@ -32,8 +32,11 @@ def failure_of(stage: Stage, error: ActivityError) -> Failure:
         said = origin.message
         message = said if cause is not Cause.INTERNAL else f"{origin.type}: {said}"
     elif isinstance(origin, TimeoutError):
-        cause = _BY_TIMEOUT.get(stage, Cause.INTERNAL)
-        message = f"{stage} ran out of time: {origin.message}"
+        cause, message = _BY_TIMEOUT.get(stage, Cause.INTERNAL), f"{stage} ran out of time"
+        last = origin.cause
+        if isinstance(last, ApplicationError):
+            cause = Cause.QUOTA if last.type == Cause.QUOTA else cause
+            message = f"{message}; its last try: {last.message}"
     else:
         cause, message = Cause.INTERNAL, str(origin or error)
     return failure(stage, cause, message)

@@ -13,12 +13,10 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.workflow import ActivityCancellationType, ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
+    from rolldock.deadlines import TRANSFER_SLACK
     from rolldock.models import names
     from rolldock.models.spec import Limits
     from rolldock.models.stages import Pace
-
-TRANSFER_SLACK: Final = timedelta(seconds=120)
-"""Uploads and downloads around a command, on a slow link."""
 
 CREATE_HEARTBEAT: Final = timedelta(seconds=10)
 """A running create is cancelled by its heartbeat's answer, which comes within 0.8 of this."""
@@ -26,13 +24,11 @@ CREATE_HEARTBEAT: Final = timedelta(seconds=10)
 COLLECT: Final = timedelta(seconds=120)
 """What a failed attempt may spend on its last logs before its sandbox goes."""
 
-GRADE_RESERVE: Final = timedelta(seconds=120)
-"""Kept back from the agent, beside the grading itself, when the rollout's total is short."""
-
 RETRY_CREATE: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
 )
-"""Unlimited, because waiting for quota is no failure; the activity gives up other causes itself."""
+"""Unlimited: waiting for quota is no failure. The activity itself gives up a create that has failed
+transiently for `create_seconds`."""
 
 RETRY_IN_PLACE: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1),

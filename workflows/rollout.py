@@ -1,12 +1,12 @@
 """The rollout workflow: attempts, one after another, until there is a result."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from workflows import policies, story
+from workflows import story
 from workflows.attempt import Attempt
 from workflows.settle import is_cancelled
 
@@ -42,6 +42,7 @@ class RolloutWorkflow:
             attempt = Attempt(self._order(len(earlier) + 1), request.pace, lambda: self._stop)
             await attempt.carry_out(self._deadline)
             if attempt.existing is not None:
+                story.mark_end(attempt.existing, clean=True)
                 return self._close(attempt.existing)
 
             last = not self._may_follow(attempt, len(earlier) + 1)
@@ -64,20 +65,8 @@ class RolloutWorkflow:
             number=number,
             spec=self._request.spec,
             spec_digest=self._request.spec_digest,
-            deadline=self._attempt_deadline(),
+            deadline=self._deadline,
         )
-
-    def _attempt_deadline(self) -> datetime:
-        """When an attempt that begins now must be over, at the latest with the rollout."""
-        limits = self._request.spec.limits
-        stages = (
-            limits.create_seconds
-            + limits.setup_seconds
-            + limits.agent_seconds
-            + limits.grade_seconds
-        )
-        wanted = workflow.now() + timedelta(seconds=stages) + 4 * policies.TRANSFER_SLACK
-        return min(wanted, self._deadline)
 
     def _may_follow(self, attempt: Attempt, number: int) -> bool:
         """Whether another attempt may follow this one."""

@@ -65,7 +65,8 @@ class SessionLog:
     async def session(self) -> Session | None:
         """The session record; None: the session was never opened."""
         found = await self._store.get(keys.session(self.attempt))
-        return None if found is None else Session.model_validate_json(found)
+        # A later version's limits may have fields that this one does not know.
+        return None if found is None else Session.model_validate_json(found, extra="allow")
 
     async def claim(self, slot: int, claim: TurnClaim, takeover: int = 1) -> bool:
         """Claim a slot, or take it over. Returns whether this call wrote the claim."""

@@ -6,14 +6,18 @@ files, keys, URLs or ports.
 
 import re
 from enum import StrEnum
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from .base import Contract
 
 ROLLOUT_ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._/@-]{1,200}")
 NAME_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._/:@+-]{1,128}")
+
+
+GRADE_RESERVE_SECONDS: Final = 120.0
+"""Kept back from the agent, beside the grading itself, when a rollout's total is short."""
 
 
 def _rollout_id(value: str) -> str:
@@ -99,6 +103,17 @@ class Limits(Contract):
     """The run of test.sh; uploads and downloads have slack of their own."""
     total_seconds: float = Field(default=6 * 3600, gt=0, le=22 * 3600)
     """From the first attempt's start to the last grade; cleanup is never cut short by it."""
+
+    @model_validator(mode="after")
+    def _leaves_the_agent_time(self) -> Self:
+        least = self.grade_seconds + GRADE_RESERVE_SECONDS
+        if self.total_seconds <= least:
+            raise ValueError(
+                f"total_seconds = {self.total_seconds:g} leaves the agent no time: grade_seconds "
+                f"and {GRADE_RESERVE_SECONDS:g} s around it are kept back, so give more than "
+                f"{least:g}"
+            )
+        return self
 
 
 class Resources(Contract):

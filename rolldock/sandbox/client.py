@@ -20,6 +20,7 @@ from prime_sandboxes import (
     SandboxFileNotFoundError,
 )
 
+from rolldock.errors import StageError
 from rolldock.models.base import Contract
 from rolldock.models.failure import Cause
 from rolldock.sandbox.faults import is_unknown_sandbox, sandbox_faults, status_of
@@ -27,6 +28,7 @@ from rolldock.sandbox.labels import Ownership, read_labels, write_labels
 
 _PAGE_SIZE: Final = 100
 _NOT_FOUND: Final = 404
+_RUNNING: Final = "RUNNING"
 _ENDED: Final = frozenset({"TERMINATED", "ERROR", "TIMEOUT"})
 """Statuses of a sandbox that no longer runs: it is a record, not a machine."""
 
@@ -83,8 +85,12 @@ class Sandboxes:
         """The SDK's client, for what has a file of its own: jobs."""
         return self._client
 
-    async def create(self, request: SandboxRequest) -> str:
-        """Create the attempt's sandbox, or find the one that this key already made."""
+    async def create(self, request: SandboxRequest) -> tuple[str, bool]:
+        """Create the attempt's sandbox, or find the one that this key already made.
+
+        Returns:
+            Its id, and whether the provider says that it runs.
+        """
         async with sandbox_faults(Cause.SANDBOX_UNAVAILABLE):
             sandbox = await self._client.create(
                 CreateSandboxRequest(
@@ -101,10 +107,15 @@ class Sandboxes:
                     idempotency_key=request.attempt,
                 )
             )
-        return sandbox.id
+        return sandbox.id, sandbox.status == _RUNNING
 
-    async def wait_until_running(self, sandbox_id: str) -> None:
-        """Return once the sandbox runs commands."""
+    async def wait_until_running(self, sandbox_id: str, *, said_to_run: bool) -> None:
+        """Return once the sandbox runs commands.
+
+        Where it is said to run one command shows it; a status can lead the way in by a moment.
+        """
+        if said_to_run and await self._runs_commands(sandbox_id):
+            return
         async with sandbox_faults(Cause.SANDBOX_UNAVAILABLE):
             await self._client.wait_for_creation(sandbox_id, max_attempts=_CREATION_POLLS)
 
@@ -192,6 +203,15 @@ class Sandboxes:
                         raise
                     return None
                 return local.read_bytes()
+
+    async def _runs_commands(self, sandbox_id: str) -> bool:
+        try:
+            await self.run(
+                sandbox_id, "true", timeout_seconds=10, otherwise=Cause.SANDBOX_UNAVAILABLE
+            )
+        except StageError:
+            return False
+        return True
 
     async def _listed(self, labels: list[str] | None) -> AsyncIterator[Sandbox]:
         page = 1

@@ -6,9 +6,11 @@ been sent or is seen before one is. `deletion.py` is the other half.
 """
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Final
 
 from rolldock.errors import StageError, TransientStageError
+from rolldock.models.base import Record, UtcTime
 from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes, SandboxRequest
 from rolldock.sandbox.labels import Ownership
@@ -22,8 +24,14 @@ class CreateRefused(StageError):
     """Raised when the provider refused a create for good; no sandbox came of this call."""
 
 
+class CreateMark(Record):
+    """That a create may have been sent, and when the first one was about to be."""
+
+    written_at: UtcTime
+
+
 async def create_sandbox(
-    sandboxes: Sandboxes, store: Store, request: SandboxRequest, max_live: int
+    sandboxes: Sandboxes, store: Store, request: SandboxRequest, *, max_live: int, seconds: float
 ) -> str:
     """The id of the attempt's running sandbox, made now or by an earlier try.
 
@@ -31,41 +39,63 @@ async def create_sandbox(
     cancelled deletes by id what a listing might not show yet. The caller tells such a return by the
     cancel; its sandbox may not run yet.
 
+    Args:
+        seconds: how long creates of this attempt may fail transiently, all tries together.
+
     Raises:
         CreateRefused: the provider refused, and certainly made nothing in this call.
-        StageError: given up (`cancelled`), transient, or made and never ran.
+        StageError: given up (`cancelled`), transient, out of patience, or made and never ran.
     """
-    if not await _was_sent(store, request.attempt):
+    sent_at = await _sent_at(store, request.attempt)
+    if sent_at is None:
         await _check_quota(sandboxes, request.owner, max_live)
-        await store.create(keys.create_sent(request.attempt), b"")
+        sent_at = await _mark(store, request.attempt)
     await _check_tombstone(store, request.attempt)
+    try:
+        return await _create_and_wait(sandboxes, store, request)
+    except TransientStageError as error:
+        waited = (datetime.now(UTC) - sent_at).total_seconds()
+        if waited < seconds:
+            raise
+        raise StageError(error.cause, f"after {waited:.0f} s of tries: {error}") from error
+
+
+async def _create_and_wait(sandboxes: Sandboxes, store: Store, request: SandboxRequest) -> str:
     creation = asyncio.ensure_future(_create(sandboxes, store, request))
     try:
-        sandbox_id = await asyncio.shield(creation)
-        await sandboxes.wait_until_running(sandbox_id)
+        sandbox_id, runs = await asyncio.shield(creation)
+        await sandboxes.wait_until_running(sandbox_id, said_to_run=runs)
     except asyncio.CancelledError:
-        return await creation
+        return (await creation)[0]
     return sandbox_id
 
 
-async def _create(sandboxes: Sandboxes, store: Store, request: SandboxRequest) -> str:
+async def _create(sandboxes: Sandboxes, store: Store, request: SandboxRequest) -> tuple[str, bool]:
     """The request with its second look at the tombstone: one step, which no cancel may split.
 
     A worker that was stalled is cancelled as soon as it is back, when its attempt may be over and
     nobody else would look for what it makes.
     """
     try:
-        sandbox_id = await sandboxes.create(request)
+        sandbox_id, runs = await sandboxes.create(request)
     except TransientStageError:
         raise
     except StageError as error:
         raise CreateRefused(error.cause, str(error)) from error
     await _delete_if_given_up(sandboxes, store, request.attempt, sandbox_id)
-    return sandbox_id
+    return sandbox_id, runs
 
 
-async def _was_sent(store: Store, attempt: str) -> bool:
-    return await store.get(keys.create_sent(attempt)) is not None
+async def _sent_at(store: Store, attempt: str) -> datetime | None:
+    """When the first create may have been sent; None: none was."""
+    mark = await store.get(keys.create_sent(attempt))
+    return None if mark is None else CreateMark.model_validate_json(mark).written_at
+
+
+async def _mark(store: Store, attempt: str) -> datetime:
+    mark = CreateMark(written_at=datetime.now(UTC))
+    await store.create(keys.create_sent(attempt), mark.model_dump_json().encode())
+    return mark.written_at
 
 
 async def _check_quota(sandboxes: Sandboxes, owner: Ownership, max_live: int) -> None:

@@ -20,7 +20,7 @@ MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024
 """Of one collection; the smallest files come first, so that a reward is never crowded out."""
 MAX_FILES: Final = 1000
-MAX_NAMED: Final = 32
+MAX_NAMED: Final = 24
 """Files with a reference of their own; a result must stay small. The rest goes into one archive."""
 MAX_NAME_BYTES: Final = 160
 """A file with a longer name is one of the rest, too."""

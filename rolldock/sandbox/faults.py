@@ -109,11 +109,6 @@ def _retry_after_seconds(error: BaseException) -> float | None:
     return float(value) if value.isdigit() else None
 
 
-def was_never_sent(error: BaseException) -> bool:
-    """Whether the request certainly did not reach the server: its connection was refused."""
-    return any(isinstance(link, httpx.ConnectError) for link in _chain(error))
-
-
 def stage_error(error: BaseException, otherwise: Cause) -> StageError:
     """The stage error that an SDK exception stands for; `otherwise` names what has no name."""
     for kind, cause in _GONE.items():

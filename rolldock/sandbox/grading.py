@@ -4,14 +4,13 @@ A try begins by ending whatever an earlier try left running and by emptying its 
 grading may be repeated as long as the sandbox lives.
 """
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Final
 
-import anyio
-
-from rolldock.errors import StageError, TransientStageError
+from rolldock.errors import StageError
 from rolldock.harbor.bundle import subtree
 from rolldock.harbor.reward import RewardInvalid, parse_reward
 from rolldock.harbor.task import Task
@@ -22,11 +21,14 @@ from rolldock.sandbox import jobs
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.evidence import collect
 from rolldock.sandbox.launch import launch_job
-from rolldock.sandbox.transfer import unpack_into
 
 _COMMAND_SECONDS: Final = 60
 _FIRST_POLL_SECONDS: Final = 0.05
 _LAST_POLL_SECONDS: Final = 5.0
+_EMPTY: Final = (
+    "rm -rf /tests /logs/verifier && mkdir -p /logs/verifier /logs/artifacts && "
+    "chmod 777 /logs/verifier"
+)
 _VERIFIER_LOGS: Final = "verifier"
 _ARTIFACTS: Final = "artifacts"
 
@@ -55,7 +57,6 @@ async def grade(
     Raises:
         StageError: the tests could not be run; transient while the sandbox lives.
     """
-    await _prepare(sandboxes, sandbox_id, task, job)
     in_time = await _run_tests(
         sandboxes, watch, sandbox_id, task, job=job, workdir=workdir, env=env, seconds=seconds
     )
@@ -77,24 +78,6 @@ async def grade(
     return Grade(rewards=rewards, failure=None, files=files)
 
 
-async def _prepare(sandboxes: Sandboxes, sandbox_id: str, task: Task, job: str) -> None:
-    done = await sandboxes.run(
-        sandbox_id,
-        f"{jobs.clear_command(job)}; rm -rf /tests /logs/verifier && "
-        "mkdir -p /tests /logs/verifier /logs/artifacts && chmod 777 /logs/verifier",
-        timeout_seconds=_COMMAND_SECONDS,
-        otherwise=Cause.VERIFIER_FAILED,
-    )
-    if done.exit_code != 0:
-        raise TransientStageError(
-            Cause.VERIFIER_FAILED, f"emptying /tests failed: {done.stderr.strip()}"
-        )
-    tests = subtree(task.bundle, "tests")
-    if tests is None:
-        raise StageError(Cause.TASK_INVALID, f"task {task.name} has no tests")
-    await unpack_into(sandboxes, sandbox_id, {"/tests": tests}, Cause.VERIFIER_FAILED)
-
-
 async def _run_tests(
     sandboxes: Sandboxes,
     watch: jobs.JobWatch,
@@ -108,6 +91,9 @@ async def _run_tests(
 ) -> bool:
     """Whether test.sh ended in time; its exit code means nothing, as under Harbor."""
     user = task.config.verifier.user
+    tests = await asyncio.to_thread(subtree, task.bundle, "tests")
+    if tests is None:
+        raise StageError(Cause.TASK_INVALID, f"task {task.name} has no tests")
     await launch_job(
         sandboxes,
         sandbox_id,
@@ -117,6 +103,8 @@ async def _run_tests(
         cwd=workdir,
         user=None if user is None else str(user),
         otherwise=Cause.VERIFIER_FAILED,
+        archives={"/tests": tests},
+        before=f"{jobs.clear_command(job)}; {_EMPTY}",
     )
     deadline = datetime.now(UTC) + timedelta(seconds=seconds)
     delay = _FIRST_POLL_SECONDS
@@ -129,7 +117,7 @@ async def _run_tests(
                 otherwise=Cause.VERIFIER_FAILED,
             )
             return False
-        await anyio.sleep(delay)
+        await asyncio.sleep(delay)
         delay = min(delay * 1.5, _LAST_POLL_SECONDS)
     return True
 

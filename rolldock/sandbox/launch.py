@@ -13,7 +13,7 @@ from rolldock.errors import StageError
 from rolldock.models.failure import Cause
 from rolldock.sandbox import archive, jobs
 from rolldock.sandbox.client import Sandboxes
-from rolldock.sandbox.transfer import last, unpack_into
+from rolldock.sandbox.transfer import last, run_checked, upload_archives
 
 _LAUNCH_SECONDS: Final = 60
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -30,11 +30,15 @@ async def launch_job(
     user: str | None,
     otherwise: Cause,
     files: Mapping[str, str] | None = None,
+    archives: Mapping[str, bytes] | None = None,
+    before: str = "true",
 ) -> int:
     """Launch a command detached unless this job was launched already; its pid.
 
     Args:
         files: absolute path -> content, for the job's user alone.
+        archives: directory -> gzipped tar to unpack there.
+        before: a bash command to run before anything is unpacked.
 
     Raises:
         StageError: it did not start.
@@ -44,15 +48,19 @@ async def launch_job(
     packed = archive.pack(
         {path: (content.encode(), archive.PRIVATE) for path, content in private.items()}
     )
-    await unpack_into(sandboxes, sandbox_id, {"/": packed}, otherwise)
-    if user is not None:
-        await _give(sandboxes, sandbox_id, list(private), user, otherwise)
+    unpack = await upload_archives(
+        sandboxes, sandbox_id, {**(archives or {}), "/": packed}, otherwise
+    )
+    prepare = f"{{ {before}; }} && {unpack}"
+    launch = jobs.launch_command(job, command, env_file=env_file, cwd=cwd)
+    if user is None:
+        launch = f"{{ {prepare}; }} || exit 1; {launch}"
+    else:
+        owned = " ".join(shlex.quote(path) for path in private)
+        give = f"{prepare} && chown {shlex.quote(user)} {owned}"
+        await run_checked(sandboxes, sandbox_id, give, f"preparing for user {user!r}", otherwise)
     started = await sandboxes.run(
-        sandbox_id,
-        jobs.launch_command(job, command, env_file=env_file, cwd=cwd),
-        timeout_seconds=_LAUNCH_SECONDS,
-        otherwise=otherwise,
-        user=user,
+        sandbox_id, launch, timeout_seconds=_LAUNCH_SECONDS, otherwise=otherwise, user=user
     )
     if started.exit_code != 0:
         raise StageError(otherwise, f"the job did not start: {last(started.stderr)}")
@@ -81,18 +89,3 @@ def _is_text(value: str) -> bool:
         return b"\0" not in value.encode()
     except UnicodeEncodeError:
         return False
-
-
-async def _give(
-    sandboxes: Sandboxes, sandbox_id: str, files: list[str], user: str, otherwise: Cause
-) -> None:
-    """Make files a user's own, which may not exist in the image."""
-    owned = " ".join(shlex.quote(path) for path in files)
-    done = await sandboxes.run(
-        sandbox_id,
-        f"chown {shlex.quote(user)} {owned}",
-        timeout_seconds=_LAUNCH_SECONDS,
-        otherwise=otherwise,
-    )
-    if done.exit_code != 0:
-        raise StageError(otherwise, f"user {user!r} of the task: {last(done.stderr)}")

@@ -4,10 +4,10 @@ Safe to run twice: every file is overwritten with the same content, an agent tha
 is left alone.
 """
 
+import asyncio
 import shlex
+import time
 from typing import Final
-
-import anyio
 
 from rolldock.agents.agent import AGENT_LOGS, AGENTS_ROOT, BUNDLED_ROOT, Agent
 from rolldock.errors import StageError
@@ -17,12 +17,14 @@ from rolldock.harbor.task import Task
 from rolldock.models.failure import Cause
 from rolldock.sandbox import archive
 from rolldock.sandbox.client import Sandboxes
-from rolldock.sandbox.transfer import last, unpack_into
+from rolldock.sandbox.transfer import last, run_checked, upload_archives
 
 INSTRUCTION_FILE: Final = "/opt/rolldock/task/instruction.md"
 _DEFAULT_WORKDIR: Final = "/app"
 """For an image whose own work directory is `/`."""
-_COMMAND_SECONDS: Final = 60
+_WORKDIR: Final = '"$w"'
+"""The work directory in a command that has chosen it."""
+_INSTALLED: Final = "installed"
 
 
 def agent_home(agent: Agent, version: str) -> str:
@@ -46,59 +48,59 @@ async def set_up(
     """
     if task.config.environment.healthcheck is not None:
         await _await_health(sandboxes, sandbox_id, task.config.environment.healthcheck)
-    workdir = await _make_directories(sandboxes, sandbox_id, task)
-    await _upload_files(sandboxes, sandbox_id, task, agent, version, workdir)
-    if agent.install is not None:
+    files = {INSTRUCTION_FILE: (task.instruction.encode(), archive.READABLE)}
+    for path, content in agent.bundled.items():
+        files[f"{agent_home(agent, version)}/{path}"] = (content.encode(), archive.EXECUTABLE)
+    archives = {"/": await asyncio.to_thread(archive.pack, files)}
+    if task.uploads_environment:
+        archives[_WORKDIR] = await _folder(task, "environment")
+    if agent.needs_solution:
+        archives["/solution"] = await _folder(task, "solution")
+    unpack = await upload_archives(sandboxes, sandbox_id, archives, Cause.SETUP_FAILED)
+    command = f"{_make_directories(task)} && {unpack} && {_report(agent, version)}"
+    reported = await run_checked(
+        sandboxes, sandbox_id, command, "filling the sandbox", Cause.SETUP_FAILED
+    )
+    workdir, _, installed = reported.rstrip("\n").rpartition("\n")
+    if installed != _INSTALLED:
         await _install(sandboxes, sandbox_id, agent, version, install_seconds)
     return workdir
 
 
-async def _make_directories(sandboxes: Sandboxes, sandbox_id: str, task: Task) -> str:
-    """Find the work directory and make it, and the directories that Harbor promises."""
+def _make_directories(task: Task) -> str:
+    """A command that finds the work directory and makes it, and those that Harbor promises."""
     wanted = task.config.environment.workdir
     choose = (
         f"w={shlex.quote(wanted)}" if wanted else f'w=$PWD; test "$w" = / && w={_DEFAULT_WORKDIR}'
     )
     logs = f"{AGENT_LOGS} /logs/verifier /logs/artifacts"
     # World-writable as Harbor's are: agent and verifier may be different users.
-    made = await _checked(
-        sandboxes,
-        sandbox_id,
-        f'{choose}; mkdir -p "$w" {logs} && chmod 777 {logs} && cd "$w" && pwd',
-        "making the work directory",
-    )
-    return made.strip()
+    return f"{choose}; mkdir -p {_WORKDIR} {logs} && chmod 777 {logs}"
 
 
-async def _upload_files(
-    sandboxes: Sandboxes,
-    sandbox_id: str,
-    task: Task,
-    agent: Agent,
-    version: str,
-    workdir: str,
-) -> None:
-    home = agent_home(agent, version)
-    files = {INSTRUCTION_FILE: (task.instruction.encode(), archive.READABLE)}
-    for path, content in agent.bundled.items():
-        files[f"{home}/{path}"] = (content.encode(), archive.EXECUTABLE)
-    packed = await anyio.to_thread.run_sync(archive.pack, files)
-    await unpack_into(sandboxes, sandbox_id, {"/": packed}, Cause.SETUP_FAILED)
-    trees: dict[str, bytes] = {}
-    if task.uploads_environment:
-        trees[workdir] = subtree(task.bundle, "environment") or b""
-    if agent.needs_solution and (solution := subtree(task.bundle, "solution")) is not None:
-        trees["/solution"] = solution
-    if trees:
-        await unpack_into(sandboxes, sandbox_id, trees, Cause.SETUP_FAILED)
+def _report(agent: Agent, version: str) -> str:
+    """A command that prints the work directory, and whether the agent is there."""
+    whole = "/" if agent.install is None else f"{agent_home(agent, version)}/{agent.check or '.'}"
+    return f"(cd {_WORKDIR} && pwd) && {{ test -e {whole} && echo {_INSTALLED} || echo absent; }}"
+
+
+async def _folder(task: Task, name: str) -> bytes:
+    """A folder of the task as tar.gz.
+
+    Raises:
+        StageError: `task_invalid`, it has none.
+    """
+    packed = await asyncio.to_thread(subtree, task.bundle, name)
+    if packed is None:
+        raise StageError(Cause.TASK_INVALID, f"task {task.name} has no folder {name}")
+    return packed
 
 
 async def _install(
     sandboxes: Sandboxes, sandbox_id: str, agent: Agent, version: str, install_seconds: float
 ) -> None:
     home = agent_home(agent, version)
-    present = f"test -e {home}/{agent.check or '.'}"
-    script = f"{present} && exit 0; mkdir -p {home} && cd {home} || exit 1\n{agent.install}"
+    script = f"mkdir -p {home} && cd {home} || exit 1\n{agent.install}"
     done = await sandboxes.run(
         sandbox_id,
         script,
@@ -117,7 +119,7 @@ async def _install(
 
 async def _await_health(sandboxes: Sandboxes, sandbox_id: str, check: Healthcheck) -> None:
     """Harbor's health check: failures within the start period do not count."""
-    started = anyio.current_time()
+    started = time.monotonic()
     failures = 0
     while True:
         done = await sandboxes.run(
@@ -128,20 +130,11 @@ async def _await_health(sandboxes: Sandboxes, sandbox_id: str, check: Healthchec
         )
         if done.exit_code == 0:
             return
-        starting = anyio.current_time() - started < check.start_period_sec
+        starting = time.monotonic() - started < check.start_period_sec
         failures = 0 if starting else failures + 1
         if failures >= check.retries:
             said = last(done.stderr or done.stdout)
             raise StageError(
                 Cause.SETUP_FAILED, f"the task's health check failed {failures} times: {said}"
             )
-        await anyio.sleep(check.start_interval_sec if starting else check.interval_sec)
-
-
-async def _checked(sandboxes: Sandboxes, sandbox_id: str, command: str, doing: str) -> str:
-    done = await sandboxes.run(
-        sandbox_id, command, timeout_seconds=_COMMAND_SECONDS, otherwise=Cause.SETUP_FAILED
-    )
-    if done.exit_code != 0:
-        raise StageError(Cause.SETUP_FAILED, f"{doing} failed: {last(done.stderr)}")
-    return done.stdout
+        await asyncio.sleep(check.start_interval_sec if starting else check.interval_sec)

@@ -1,6 +1,6 @@
 """Files into a sandbox: gzipped tars, uploaded and unpacked where they belong."""
 
-import shlex
+import asyncio
 import uuid
 from collections.abc import Mapping
 from typing import Final
@@ -9,7 +9,7 @@ from rolldock.errors import StageError
 from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes
 
-_UNPACK_SECONDS: Final = 60
+_COMMAND_SECONDS: Final = 60
 _OUTPUT_CHARACTERS: Final = 1500
 
 
@@ -18,24 +18,41 @@ def last(output: str) -> str:
     return output.strip()[-_OUTPUT_CHARACTERS:]
 
 
-async def unpack_into(
+async def upload_archives(
     sandboxes: Sandboxes, sandbox_id: str, archives: Mapping[str, bytes], otherwise: Cause
-) -> None:
-    """Unpack gzipped tars into directories of the sandbox, which are made."""
-    commands: list[str] = []
-    for directory, content in archives.items():
-        # A name of its own: a stalled try of the same stage may be at the same step.
-        path = f"/tmp/rolldock-upload-{uuid.uuid4().hex}.tgz"
-        await sandboxes.upload(sandbox_id, path, content, otherwise)
-        target = shlex.quote(directory)
-        commands.append(
-            f"mkdir -p {target} && tar -xzf {path} -C {target} --no-same-owner && rm -f {path}"
+) -> str:
+    """Upload gzipped tars, and return the bash command that unpacks each into its directory.
+
+    A round trip is what a remote sandbox is slow at, so the caller puts the command before its own.
+
+    Args:
+        archives: directory, as bash reads it (quoted, or a variable) -> archive.
+    """
+    # Names of their own: a stalled try of the same stage may be at the same step.
+    uploads = {f"/tmp/rolldock-upload-{uuid.uuid4().hex}.tgz": place for place in archives}
+    await asyncio.gather(
+        *(
+            sandboxes.upload(sandbox_id, path, archives[place], otherwise)
+            for path, place in uploads.items()
         )
+    )
+    return " && ".join(
+        f"mkdir -p {place} && tar -xzf {path} -C {place} --no-same-owner && rm -f {path}"
+        for path, place in uploads.items()
+    )
+
+
+async def run_checked(
+    sandboxes: Sandboxes, sandbox_id: str, command: str, doing: str, otherwise: Cause
+) -> str:
+    """The output of a short command that must succeed.
+
+    Raises:
+        StageError: it did not; the message says `doing` and the end of its errors.
+    """
     done = await sandboxes.run(
-        sandbox_id,
-        " && ".join(commands),
-        timeout_seconds=_UNPACK_SECONDS,
-        otherwise=otherwise,
+        sandbox_id, command, timeout_seconds=_COMMAND_SECONDS, otherwise=otherwise
     )
     if done.exit_code != 0:
-        raise StageError(otherwise, f"unpacking files failed: {last(done.stderr)}")
+        raise StageError(otherwise, f"{doing} failed: {last(done.stderr)}")
+    return done.stdout

@@ -158,8 +158,8 @@ async def create_sandbox(settings: Settings) -> str:
         env={},
     )
     async with sandboxes_of(settings) as sandboxes:
-        created = await sandboxes.create(request)
-        await sandboxes.wait_until_running(created)
+        created, runs = await sandboxes.create(request)
+        await sandboxes.wait_until_running(created, said_to_run=runs)
     return created
 
 

@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 CREATE = "POST /api/v1/sandbox"
 
 
+async def create(
+    sandboxes: Sandboxes,
+    store: Store,
+    request: SandboxRequest,
+    *,
+    max_live: int,
+    seconds: float = 60,
+) -> str:
+    """`create_sandbox`, patient for a minute."""
+    return await create_sandbox(sandboxes, store, request, max_live=max_live, seconds=seconds)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A fresh store."""
@@ -31,7 +43,7 @@ async def test_a_create_returns_when_the_sandbox_runs(
     provider: "Provider", sandboxes: Sandboxes, store: Store, sandbox_request: SandboxRequest
 ) -> None:
     """One request, a mark in the store before it, and the provider's id."""
-    found = await create_sandbox(sandboxes, store, sandbox_request, max_live=1)
+    found = await create(sandboxes, store, sandbox_request, max_live=1)
     assert provider.alive() == [found]
     assert await store.get(keys.create_sent(sandbox_request.attempt)) is not None
     assert provider.sandboxes[found]["labels"] == write_labels(sandbox_request.owner)
@@ -41,8 +53,8 @@ async def test_a_second_try_finds_the_first_ones_sandbox(
     provider: "Provider", sandboxes: Sandboxes, store: Store, sandbox_request: SandboxRequest
 ) -> None:
     """The attempt is the idempotency key; its own sandbox does not count against the limit."""
-    first = await create_sandbox(sandboxes, store, sandbox_request, max_live=1)
-    assert await create_sandbox(sandboxes, store, sandbox_request, max_live=1) == first
+    first = await create(sandboxes, store, sandbox_request, max_live=1)
+    assert await create(sandboxes, store, sandbox_request, max_live=1) == first
     assert len(provider.alive()) == 1
 
 
@@ -53,7 +65,7 @@ async def test_at_the_limit_nothing_is_sent(
     other = Ownership(deployment="d", attempt="another")
     provider.add(other, write_labels(other))
     with pytest.raises(TransientStageError, match="the limit is 1") as raised:
-        await create_sandbox(sandboxes, store, sandbox_request, max_live=1)
+        await create(sandboxes, store, sandbox_request, max_live=1)
     assert (raised.value.cause, raised.value.retry_after_seconds) == (Cause.QUOTA, 60)
     assert CREATE not in provider.requests
     assert await store.get(keys.create_sent(sandbox_request.attempt)) is None
@@ -65,7 +77,7 @@ async def test_an_attempt_that_was_given_up_is_not_created(
     """The tombstone is looked for after the mark and before the request."""
     await store.create(keys.tombstone(sandbox_request.attempt), b"{}")
     with pytest.raises(StageError) as raised:
-        await create_sandbox(sandboxes, store, sandbox_request, max_live=9)
+        await create(sandboxes, store, sandbox_request, max_live=9)
     assert raised.value.cause is Cause.CANCELLED
     assert CREATE not in provider.requests
 
@@ -75,7 +87,7 @@ async def test_a_cancel_while_the_request_is_out_still_learns_the_id(
 ) -> None:
     """Whoever cancelled gets the sandbox by its id, to delete it."""
     provider.held[CREATE] = asyncio.Event()
-    creating = asyncio.create_task(create_sandbox(sandboxes, store, sandbox_request, max_live=9))
+    creating = asyncio.create_task(create(sandboxes, store, sandbox_request, max_live=9))
     await provider.reached.wait()
     creating.cancel()
     provider.held[CREATE].set()
@@ -87,7 +99,7 @@ async def test_a_stalled_try_that_is_cancelled_deletes_what_it_made(
 ) -> None:
     """Its attempt was given up meanwhile and nobody else would look: the tombstone is seen."""
     provider.held[CREATE] = asyncio.Event()
-    creating = asyncio.create_task(create_sandbox(sandboxes, store, sandbox_request, max_live=9))
+    creating = asyncio.create_task(create(sandboxes, store, sandbox_request, max_live=9))
     await provider.reached.wait()
     await store.create(keys.tombstone(sandbox_request.attempt), b"{}")
     creating.cancel()
@@ -104,7 +116,7 @@ async def test_a_stalled_try_that_is_not_cancelled_deletes_what_it_made(
 ) -> None:
     """The same without a cancel."""
     provider.held[CREATE] = asyncio.Event()
-    creating = asyncio.create_task(create_sandbox(sandboxes, store, sandbox_request, max_live=9))
+    creating = asyncio.create_task(create(sandboxes, store, sandbox_request, max_live=9))
     await provider.reached.wait()
     await store.create(keys.tombstone(sandbox_request.attempt), b"{}")
     provider.held[CREATE].set()
@@ -131,7 +143,7 @@ async def test_a_refused_create_says_that_nothing_was_made(
 
     provider.instead[CREATE] = refuse
     with pytest.raises(CreateRefused) as raised:
-        await create_sandbox(sandboxes, store, sandbox_request, max_live=9)
+        await create(sandboxes, store, sandbox_request, max_live=9)
     assert raised.value.cause is cause
 
 
@@ -141,6 +153,23 @@ async def test_a_sandbox_that_never_runs_was_not_refused(
     """It exists, so that a delete has to look for it, however final the failure is."""
     provider.status = "ERROR"
     with pytest.raises(StageError) as raised:
-        await create_sandbox(sandboxes, store, sandbox_request, max_live=9)
+        await create(sandboxes, store, sandbox_request, max_live=9)
     assert not isinstance(raised.value, CreateRefused | TransientStageError)
     assert len(provider.sandboxes) == 1
+
+
+async def test_creates_that_keep_failing_are_given_up(
+    provider: "Provider", sandboxes: Sandboxes, store: Store, sandbox_request: SandboxRequest
+) -> None:
+    """Transient within the patience, final after it: another attempt may do better."""
+
+    async def fail(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"detail": "busy"}, status=500)
+
+    provider.instead[CREATE] = fail
+    with pytest.raises(TransientStageError):
+        await create(sandboxes, store, sandbox_request, max_live=9)
+    with pytest.raises(StageError, match="s of tries") as raised:
+        await create(sandboxes, store, sandbox_request, max_live=9, seconds=0)
+    assert not isinstance(raised.value, TransientStageError)
+    assert raised.value.cause is Cause.SANDBOX_UNAVAILABLE

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from rolldock.errors import StageError, TransientStageError, UsageError
 from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes
-from rolldock.sandbox.faults import sandbox_faults, stage_error, status_of, was_never_sent
+from rolldock.sandbox.faults import sandbox_faults, stage_error, status_of
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Provider
@@ -144,17 +144,15 @@ def test_access_to_an_unknown_sandbox_means_that_it_is_lost() -> None:
     assert meaning(answered(404, path="/sandbox/sbx1/auth")) == (Cause.SANDBOX_LOST, False)
 
 
-async def test_a_refused_connection_was_never_sent() -> None:
-    """A server that is being restarted is asked again, and nothing can have happened there."""
+async def test_a_refused_connection_is_transient() -> None:
+    """A server that is being restarted is asked again."""
     try:
         async with httpx.AsyncClient() as client:
             await client.get("http://127.0.0.1:1/")
     except httpx.ConnectError as cause:
         error = APIError("Request failed: ConnectError")
         error.__cause__ = cause
-        assert was_never_sent(error)
         assert meaning(error) == TRANSIENT
-    assert not was_never_sent(answered(503))
 
 
 async def test_our_own_errors_pass_through() -> None:
@@ -199,9 +197,8 @@ async def test_an_answer_that_is_no_json_is_transient(
 async def test_a_dead_api_is_transient(provider: "Provider", sandboxes: Sandboxes) -> None:
     """Nothing listens: an API that is being restarted."""
     sandboxes.sdk.client.base_url = "http://127.0.0.1:1"
-    with pytest.raises(TransientStageError) as raised:
+    with pytest.raises(TransientStageError):
         await sandboxes.alive()
-    assert was_never_sent(raised.value)
 
 
 async def test_a_file_that_is_not_there_is_none_and_a_sandbox_is_lost(

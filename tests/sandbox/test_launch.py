@@ -1,6 +1,7 @@
 """Launching by upload and command, and stopping again, on this machine."""
 
 import os
+import shlex
 import stat
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from rolldock.sandbox import archive, jobs
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.ending import end_agent
 from rolldock.sandbox.launch import launch_job
-from rolldock.sandbox.transfer import last, unpack_into
+from rolldock.sandbox.transfer import last, run_checked, upload_archives
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Provider
@@ -87,8 +88,14 @@ async def test_a_user_that_the_image_lacks_is_named(
     sandboxes: Sandboxes, sandbox: str, job: str, tmp_path: Path
 ) -> None:
     """The launch says which user, before anything runs."""
-    with pytest.raises(StageError, match="user 'nobody-of-the-sort' of the task: "):
+    with pytest.raises(StageError, match="preparing for user 'nobody-of-the-sort' failed: "):
         await launch(sandboxes, sandbox, job, "true", tmp_path, user="nobody-of-the-sort")
+
+
+async def unpack(sandboxes: Sandboxes, sandbox: str, archives: dict[str, bytes]) -> None:
+    """Upload archives and run the command that unpacks them."""
+    command = await upload_archives(sandboxes, sandbox, archives, Cause.SETUP_FAILED)
+    await run_checked(sandboxes, sandbox, command, "unpacking files", Cause.SETUP_FAILED)
 
 
 async def test_trees_are_unpacked_where_they_belong(
@@ -98,7 +105,7 @@ async def test_trees_are_unpacked_where_they_belong(
     before = uploads()
     packed = archive.pack({"/f": (b"x", archive.READABLE)})
     places = [str(tmp_path / "it's" / "a b"), str(tmp_path / "two")]
-    await unpack_into(sandboxes, sandbox, dict.fromkeys(places, packed), Cause.SETUP_FAILED)
+    await unpack(sandboxes, sandbox, dict.fromkeys(map(shlex.quote, places), packed))
     assert [(Path(place) / "f").read_bytes() for place in places] == [b"x", b"x"]
     assert uploads() == before
 
@@ -109,7 +116,7 @@ async def test_a_broken_archive_is_a_stage_error(
     """With tar's own words."""
     before = uploads()
     with pytest.raises(StageError, match="unpacking files failed: ") as raised:
-        await unpack_into(sandboxes, sandbox, {str(tmp_path): b"no tar"}, Cause.SETUP_FAILED)
+        await unpack(sandboxes, sandbox, {str(tmp_path): b"no tar"})
     assert raised.value.cause is Cause.SETUP_FAILED
     for left in uploads() - before:
         os.unlink(left)

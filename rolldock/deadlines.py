@@ -1,0 +1,20 @@
+"""When an attempt must be over: counted from its create, which may have waited long for room.
+
+Workflow and activity use the same rule, each with its own clock.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from rolldock.models.spec import Limits
+
+TRANSFER_SLACK: Final = timedelta(seconds=120)
+"""Uploads and downloads around a stage's command, on a slow link."""
+
+
+def attempt_deadline(limits: Limits, now: datetime, latest: datetime) -> datetime:
+    """The end of an attempt whose create begins or has just ended; `latest` is the rollout's."""
+    stages = (
+        limits.create_seconds + limits.setup_seconds + limits.agent_seconds + limits.grade_seconds
+    )
+    return min(now + timedelta(seconds=stages) + 4 * TRANSFER_SLACK, latest)
