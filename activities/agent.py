@@ -188,14 +188,15 @@ class AgentActivities:
     async def _end(
         self, request: StopRequest, sandbox_id: str
     ) -> tuple[int | None, tuple[Artifact, ...]]:
-        """End the agent and keep its logs; a sandbox that is gone has ended it already."""
+        """End the agent, keep its logs if asked; a sandbox that is gone has ended it already."""
         artifacts: tuple[Artifact, ...]
         job = jobs.job_id(request.order.attempt)
         code, artifacts = None, ()
         try:
             if request.running:
                 code = await end_agent(self._sandboxes, sandbox_id, job)
-            artifacts = await keep_agent_logs(self._sandboxes, self._store, sandbox_id, job)
+            if request.collect:
+                artifacts = await keep_agent_logs(self._sandboxes, self._store, sandbox_id, job)
         except TransientStageError as error:
             if activity.info().attempt < _TRIES_FOR_LOGS:
                 raise

@@ -45,6 +45,7 @@ class GradingActivities:
                 request.sandbox_id,
                 task,
                 job=jobs.job_id(request.order.attempt, "grade"),
+                agent_job=jobs.job_id(request.order.attempt),
                 workdir=request.workdir,
                 env=task.verifier_env(self._environment),
                 seconds=spec.limits.grade_seconds,

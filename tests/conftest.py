@@ -69,6 +69,8 @@ async def stack(
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def client(stack: Stack) -> Client:
     """A client of the stack with the endpoint `scripted`."""
-    connected = await Client.connect(stack.settings)
+    # A silent worker is given up after five seconds: patience that production has more of.
+    hasty = stack.settings.model_copy(update={"heartbeat_seconds": 5})
+    connected = await Client.connect(hasty)
     await connected.add_endpoint("scripted", url=stack.scripted_url, model="scripted")
     return connected

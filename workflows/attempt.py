@@ -58,7 +58,7 @@ class Attempt:
         self._workdir = ""
         self._agent_version: str | None = None
         self._running = False
-        self._stopped = False
+        self._collected = False
         self._stop_reason = StopReason.INFRASTRUCTURE
         self._exit_code: int | None = None
         self._rewards: dict[str, float] = {}
@@ -95,7 +95,7 @@ class Attempt:
             The attempt's record, the committed result where this was the last attempt, and
             whether its sandbox is certainly gone.
         """
-        if not self._stopped:
+        if self._sandbox_id is not None and not self._collected:
             await self._collect()
         sealing = self._seal(last, earlier, started_at)
         deleting = workflow.start_activity_method(
@@ -191,13 +191,13 @@ class Attempt:
         async with self._phase(Stage.STOP_AGENT):
             stopped = await workflow.execute_activity_method(
                 AgentActivities.stop_agent,
-                self._stop_request(self._stop_reason),
+                self._stop_request(collect=False),
                 **policies.stop_agent(story.stop(self._stop_reason), self._pace),
             )
-            self._stopped = True
-            self._stop_reason = stopped.stop_reason
             if self._running:
                 self._exit_code = stopped.exit_code
+            self._running = False
+            self._stop_reason = stopped.stop_reason
             self._artifacts += stopped.artifacts
             self.failure = stopped.failure
 
@@ -211,6 +211,7 @@ class Attempt:
                 GradeRequest(order=self._order, sandbox_id=self._sandbox(), workdir=self._workdir),
                 **policies.grade(story.grade(self._order), self._order.spec.limits, self._pace),
             )
+            self._collected = True
             self._rewards, self.failure = graded.rewards, graded.failure
             self._artifacts += graded.artifacts
 
@@ -220,7 +221,7 @@ class Attempt:
             stopped = await settle(
                 workflow.start_activity_method(
                     AgentActivities.stop_agent,
-                    self._stop_request(self._stop_reason),
+                    self._stop_request(collect=True),
                     **policies.collect(story.collect(), self._pace),
                 )
             )
@@ -332,12 +333,13 @@ class Attempt:
             timings=self._timings,
         )
 
-    def _stop_request(self, reason: StopReason) -> StopRequest:
+    def _stop_request(self, *, collect: bool) -> StopRequest:
         return StopRequest(
             order=self._order,
             sandbox_id=self._sandbox_id,
-            stop_reason=reason,
+            stop_reason=self._stop_reason,
             running=self._running,
+            collect=collect,
         )
 
     def _sandbox(self) -> str:

@@ -44,7 +44,7 @@ def watch(order: Order, deadline: datetime) -> str:
 
 def stop(reason: str) -> str:
     """What stop_agent is about to do."""
-    return f"End the session and the agent ({reason}), keep its logs"
+    return f"End the session and the agent ({reason})"
 
 
 def collect() -> str:
@@ -54,7 +54,7 @@ def collect() -> str:
 
 def grade(order: Order) -> str:
     """What grade is about to do."""
-    return f"Run the tests of {order.spec.task.name}"
+    return f"Run the tests of {order.spec.task.name}, keep all logs"
 
 
 def seal(last: bool) -> str:

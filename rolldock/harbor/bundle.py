@@ -4,16 +4,12 @@ Names are sorted, times and owners zero, modes 644 or 755. The directory's own n
 whoever refers to a bundle by digest knows the task's name.
 """
 
-import gzip
 import hashlib
 from pathlib import Path
-from typing import Final
 
 from .tar import read_tar, write_tar
 from .task import Task, parse_task
 from .tree import read_tree
-
-_GZIP_LEVEL: Final = 6
 
 
 def pack(directory: Path) -> bytes:
@@ -40,7 +36,7 @@ def load_task(bundle: bytes, name: str = "task") -> Task:
 
 
 def subtree(bundle: bytes, folder: str) -> bytes | None:
-    """A folder of the task as tar.gz, its paths relative to it; None where it has no files.
+    """A folder of the task as a tar, its paths relative to it; None where it has no files.
 
     Raises:
         UsageError: the bundle is no tar.
@@ -53,4 +49,4 @@ def subtree(bundle: bytes, folder: str) -> bytes | None:
     ]
     if all(entry.content is None for entry in inside):
         return None
-    return gzip.compress(write_tar(inside), _GZIP_LEVEL, mtime=0)
+    return write_tar(inside)

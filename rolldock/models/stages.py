@@ -97,7 +97,7 @@ class AwaitResult(Contract):
 
 
 class StopRequest(Contract):
-    """End the session, then the agent; keep what it left."""
+    """End the session, then the agent."""
 
     order: Order
     sandbox_id: str | None = None
@@ -105,6 +105,8 @@ class StopRequest(Contract):
     stop_reason: StopReason
     running: bool
     """Whether the agent may still run and has to be ended, with its process group."""
+    collect: bool
+    """Whether to keep its logs now, because no grading will."""
 
 
 class StopResult(Contract):

@@ -1,4 +1,4 @@
-"""Many small files in one transfer: a gzipped tar each way."""
+"""Many small files in one transfer: a tar each way."""
 
 import io
 import tarfile
@@ -14,7 +14,7 @@ EXECUTABLE: Final = 0o755
 def pack(files: Mapping[str, tuple[bytes, int]]) -> bytes:
     """Absolute path -> (content, mode), as an archive to be unpacked at `/`."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for path, (content, mode) in files.items():
             member = tarfile.TarInfo(path.lstrip("/"))
             member.size, member.mode = len(content), mode
@@ -32,7 +32,7 @@ def unpack(archive: bytes, max_bytes: int) -> Iterator[tuple[str, bytes]]:
     """
     left = max_bytes
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:*") as tar:
             for member in tar:
                 left -= member.size
                 if left < 0:

@@ -31,6 +31,11 @@ async def keep_agent_logs(
     sandboxes: Sandboxes, store: Store, sandbox_id: str, job: str
 ) -> tuple[Artifact, ...]:
     """Store the agent's output and its own logs."""
+    files = await collect(sandboxes, sandbox_id, agent_logs(job), Cause.SANDBOX_LOST)
+    return await keep(store, files)
+
+
+def agent_logs(job: str) -> dict[str, str]:
+    """What an agent leaves of itself: name among the artifacts -> path in the sandbox."""
     _, stdout, stderr, _ = jobs.paths(job)
-    sources = {"agent": AGENT_LOGS, "agent-stdout.log": stdout, "agent-stderr.log": stderr}
-    return await keep(store, await collect(sandboxes, sandbox_id, sources, Cause.SANDBOX_LOST))
+    return {"agent": AGENT_LOGS, "agent-stdout.log": stdout, "agent-stderr.log": stderr}

@@ -4,7 +4,7 @@ import asyncio
 import shlex
 import tarfile
 import uuid
-from pathlib import PurePosixPath
+from collections.abc import Iterable
 from typing import Final
 
 from rolldock.errors import TransientStageError
@@ -24,28 +24,28 @@ MAX_NAMED: Final = 24
 """Files with a reference of their own; a result must stay small. The rest goes into one archive."""
 MAX_NAME_BYTES: Final = 160
 """A file with a longer name is one of the rest, too."""
-REST: Final = "rest.tgz"
+REST: Final = "rest.tar"
 _TAIL_BYTES: Final = MAX_FILE_BYTES // 16
 _COLLECT_SECONDS: Final = 60
 
 
-def _collect_command(sources: dict[str, str], staging: str) -> str:
-    """Copy each source below its name, cut what is too large, pack the smallest files."""
-    copies = "; ".join(
-        f"mkdir -p {shlex.quote(f'{staging}/{PurePosixPath(name).parent}')}; "
-        f"cp -rP {shlex.quote(path)} {shlex.quote(f'{staging}/{name}')} 2>/dev/null"
-        for name, path in sources.items()
+def _collect_command(paths: Iterable[str], staging: str) -> str:
+    """List the files below some paths, replace the large ones by their tails, pack the smallest."""
+    roots = " ".join(shlex.quote(path) for path in paths)
+    tail = (
+        f'f={staging}$1.tail; mkdir -p "${{f%/*}}"; '
+        f'tail -c {_TAIL_BYTES} "$1" > "$f"; stat -c "%s %n" "$f"'
     )
-    cut = (
-        f"find {staging} -type f -size +{MAX_FILE_BYTES}c -exec sh -c "
-        f'\'tail -c {_TAIL_BYTES} "$1" > "$1.tail"; rm -f "$1"\' _ {{}} \\;'
+    listed = (
+        f"find {roots} -type f \\( -size +{MAX_FILE_BYTES}c -exec sh -c {shlex.quote(tail)} _ "
+        "{} \\; -o -exec stat -c '%s %n' {} + \\) 2>/dev/null"
     )
     smallest = (
-        f"find . -type f -exec stat -c '%s %n' {{}} + | sort -n | head -n {MAX_FILES} | "
-        f"awk '{{t += $1; if (t <= {MAX_TOTAL_BYTES}) {{sub(/^[0-9]+ /, \"\"); print}}}}'"
+        f"sort -n | awk 'NR <= {MAX_FILES} {{t += $1; if (t <= {MAX_TOTAL_BYTES}) "
+        '{sub(/^[0-9]+ /, ""); print}}\''
     )
-    pack = f"cd {staging} && {smallest} > {staging}.list; tar -czf {staging}.tgz -T {staging}.list"
-    return f"rm -rf {staging}*; mkdir -p {staging}; {copies}; {cut}; {pack}"
+    pack = f"tar -czPf {staging}.tgz -T {staging}.list"
+    return f"export LC_ALL=C; {listed} | {smallest} > {staging}.list; {pack}"
 
 
 async def collect(
@@ -54,13 +54,13 @@ async def collect(
     """The regular files at some paths of a sandbox, by name.
 
     Args:
-        sources: name -> file or directory; absent ones are passed over.
+        sources: name -> absolute path of a file or directory; absent ones are passed over.
     """
     # A name of its own: a stalled try of the same stage may be collecting too.
     staging = f"/tmp/rolldock-evidence-{uuid.uuid4().hex}"
     packing = await sandboxes.run(
         sandbox_id,
-        _collect_command(sources, staging),
+        _collect_command(sources.values(), staging),
         timeout_seconds=_COLLECT_SECONDS,
         otherwise=otherwise,
     )
@@ -69,13 +69,20 @@ async def collect(
         # The command always leaves an archive: without one, nothing is known of any file.
         raise TransientStageError(otherwise, f"no logs came: {last(packing.stderr)}")
     try:
-        return await asyncio.to_thread(lambda: dict(archive.unpack(packed, MAX_TOTAL_BYTES)))
+        found = await asyncio.to_thread(lambda: dict(archive.unpack(packed, MAX_TOTAL_BYTES)))
     except tarfile.TarError as error:
         raise TransientStageError(otherwise, f"the logs came broken: {error}") from error
+    by_path = {path.removeprefix(staging): content for path, content in found.items()}
+    return {
+        name + path.removeprefix(source): content
+        for name, source in sources.items()
+        for path, content in by_path.items()
+        if path in (source, f"{source}.tail") or path.startswith(f"{source}/")
+    }
 
 
 async def keep(store: Store, files: dict[str, bytes]) -> tuple[Artifact, ...]:
-    """Store files as blobs and return their references; what is too many goes into `rest.tgz`."""
+    """Store files as blobs and return their references; what is too many goes into `rest.tar`."""
     short = [name for name in files if len(name.encode()) <= MAX_NAME_BYTES]
     first = sorted(short, key=lambda name: (name.count("/"), name))[:MAX_NAMED]
     named = {name: files[name] for name in first}

@@ -19,6 +19,7 @@ from rolldock.models.failure import Cause, Failure
 from rolldock.models.result import Stage
 from rolldock.sandbox import jobs
 from rolldock.sandbox.client import Sandboxes
+from rolldock.sandbox.ending import agent_logs
 from rolldock.sandbox.evidence import collect
 from rolldock.sandbox.launch import launch_job
 
@@ -26,9 +27,10 @@ _COMMAND_SECONDS: Final = 60
 _FIRST_POLL_SECONDS: Final = 0.05
 _LAST_POLL_SECONDS: Final = 5.0
 _EMPTY: Final = (
-    "rm -rf /tests /logs/verifier && mkdir -p /logs/verifier /logs/artifacts && "
-    "chmod 777 /logs/verifier"
+    "rm -rf /tests /logs/verifier && mkdir -p /logs/artifacts && mkdir -m 777 /logs/verifier"
 )
+_LINGER_HUNDREDTHS: Final = 50
+"""Half a second: most tests are shorter, and a poll is a round trip."""
 _VERIFIER_LOGS: Final = "verifier"
 _ARTIFACTS: Final = "artifacts"
 
@@ -48,11 +50,12 @@ async def grade(
     task: Task,
     *,
     job: str,
+    agent_job: str,
     workdir: str,
     env: Mapping[str, str],
     seconds: float,
 ) -> Grade:
-    """Run `tests/test.sh` and read the reward that it wrote.
+    """Run `tests/test.sh`, read the reward that it wrote, and bring all logs of the attempt.
 
     Raises:
         StageError: the tests could not be run; transient while the sandbox lives.
@@ -60,7 +63,11 @@ async def grade(
     in_time = await _run_tests(
         sandboxes, watch, sandbox_id, task, job=job, workdir=workdir, env=env, seconds=seconds
     )
-    sources = {_VERIFIER_LOGS: "/logs/verifier", _ARTIFACTS: "/logs/artifacts"}
+    sources = {
+        **agent_logs(agent_job),
+        _VERIFIER_LOGS: "/logs/verifier",
+        _ARTIFACTS: "/logs/artifacts",
+    }
     for artifact in task.config.artifacts:
         path = str(PurePosixPath(workdir, artifact.source))
         sources[f"{_ARTIFACTS}/{artifact.destination or path.lstrip('/')}"] = path
@@ -105,6 +112,7 @@ async def _run_tests(
         otherwise=Cause.VERIFIER_FAILED,
         archives={"/tests": tests},
         before=f"{jobs.clear_command(job)}; {_EMPTY}",
+        after=jobs.linger_command(job, _LINGER_HUNDREDTHS),
     )
     deadline = datetime.now(UTC) + timedelta(seconds=seconds)
     delay = _FIRST_POLL_SECONDS

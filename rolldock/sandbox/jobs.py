@@ -18,8 +18,6 @@ from rolldock.sandbox.faults import is_cancellation, stage_error
 
 _BATCH: Final = 100
 """The API's limit for one status request."""
-_WINDOW_SECONDS: Final = 0.025
-"""How long a poll waits for others to share its request."""
 _LAUNCH_TENTHS: Final = 50
 """How many tenths of a second a second launch waits for the first one's pid."""
 _LOST: Final = ("lost", "without recording")
@@ -64,11 +62,19 @@ def launch_command(job: str, command: str, *, env_file: str, cwd: str) -> str:
     )
     return (
         f"if mkdir {launch} 2>/dev/null; then "
-        f"ack=$(setsid nohup bash -c {shlex.quote(script)} < /dev/null 2>&1 &); "
+        f"ack=$(setsid bash -c {shlex.quote(script)} < /dev/null 2>&1 &); "
         f'test "$ack" = started || '
         f'{{ rm -rf {launch}; echo "job did not start: $ack" >&2; exit 1; }}; '
         f"else for _ in $(seq {_LAUNCH_TENTHS}); do "
         f"test -s {launch}/pid && break; sleep 0.1; done; rm -f {env_file}; fi; cat {launch}/pid"
+    )
+
+
+def linger_command(job: str, hundredths: int) -> str:
+    """A bash command that waits a moment for a job to end, so that a short one needs no poll."""
+    exit_file = paths(job)[3]
+    return (
+        f"for ((i = 0; i < {hundredths}; i++)); do test -s {exit_file} && break; sleep 0.01; done"
     )
 
 
@@ -87,11 +93,14 @@ def kill_command(job: str, grace_seconds: int) -> str:
 def clear_command(job: str) -> str:
     """A bash command that ends what is left of a job and forgets it, so that it may run again."""
     launch, stdout, stderr, exit_file = paths(job)
-    return f"{kill_command(job, 1)} > /dev/null; rm -rf {launch} {stdout} {stderr} {exit_file}"
+    return (
+        f"if test -d {launch}; then {{ {kill_command(job, 1)}; }} > /dev/null; "
+        f"rm -rf {launch} {stdout} {stderr} {exit_file}; fi"
+    )
 
 
 class JobWatch:
-    """Polls of many jobs, gathered into one request per window."""
+    """Polls of many jobs, one request at a time for all that wait."""
 
     def __init__(self, sandboxes: Sandboxes) -> None:
         self._sandboxes = sandboxes
@@ -115,7 +124,9 @@ class JobWatch:
 
     async def _ask(self) -> None:
         while self._waiting:
-            await asyncio.sleep(_WINDOW_SECONDS)
+            # One turn of the loop: whoever polls in the same moment shares the request, and whoever
+            # comes while it is out shares the next one.
+            await asyncio.sleep(0)
             keys = list(self._waiting)[:_BATCH]
             futures = {key: self._waiting.pop(key) for key in keys}
             try:

@@ -32,13 +32,15 @@ async def launch_job(
     files: Mapping[str, str] | None = None,
     archives: Mapping[str, bytes] | None = None,
     before: str = "true",
+    after: str = "true",
 ) -> int:
     """Launch a command detached unless this job was launched already; its pid.
 
     Args:
         files: absolute path -> content, for the job's user alone.
-        archives: directory -> gzipped tar to unpack there.
+        archives: directory -> tar to unpack there.
         before: a bash command to run before anything is unpacked.
+        after: one to run once the job is launched.
 
     Raises:
         StageError: it did not start.
@@ -52,7 +54,7 @@ async def launch_job(
         sandboxes, sandbox_id, {**(archives or {}), "/": packed}, otherwise
     )
     prepare = f"{{ {before}; }} && {unpack}"
-    launch = jobs.launch_command(job, command, env_file=env_file, cwd=cwd)
+    launch = f"{{ {jobs.launch_command(job, command, env_file=env_file, cwd=cwd)}; }} && {after}"
     if user is None:
         launch = f"{{ {prepare}; }} || exit 1; {launch}"
     else:

@@ -85,7 +85,7 @@ def _report(agent: Agent, version: str) -> str:
 
 
 async def _folder(task: Task, name: str) -> bytes:
-    """A folder of the task as tar.gz.
+    """A folder of the task as a tar.
 
     Raises:
         StageError: `task_invalid`, it has none.

@@ -1,6 +1,7 @@
-"""Files into a sandbox: gzipped tars, uploaded and unpacked where they belong."""
+"""Files into a sandbox: tars, uploaded and unpacked where they belong."""
 
 import asyncio
+import gzip
 import uuid
 from collections.abc import Mapping
 from typing import Final
@@ -10,6 +11,8 @@ from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes
 
 _COMMAND_SECONDS: Final = 60
+_LARGE_BYTES: Final = 128 * 1024
+"""From here on an archive is compressed."""
 _OUTPUT_CHARACTERS: Final = 1500
 
 
@@ -21,25 +24,33 @@ def last(output: str) -> str:
 async def upload_archives(
     sandboxes: Sandboxes, sandbox_id: str, archives: Mapping[str, bytes], otherwise: Cause
 ) -> str:
-    """Upload gzipped tars, and return the bash command that unpacks each into its directory.
+    """Upload tars, and return the bash command that unpacks each into its directory.
 
     A round trip is what a remote sandbox is slow at, so the caller puts the command before its own.
 
     Args:
-        archives: directory, as bash reads it (quoted, or a variable) -> archive.
+        archives: directory, as bash reads it (quoted, or a variable) -> tar.
     """
-    # Names of their own: a stalled try of the same stage may be at the same step.
-    uploads = {f"/tmp/rolldock-upload-{uuid.uuid4().hex}.tgz": place for place in archives}
-    await asyncio.gather(
+    commands = await asyncio.gather(
         *(
-            sandboxes.upload(sandbox_id, path, archives[place], otherwise)
-            for path, place in uploads.items()
+            _upload_archive(sandboxes, sandbox_id, directory, content, otherwise)
+            for directory, content in archives.items()
         )
     )
-    return " && ".join(
-        f"mkdir -p {place} && tar -xzf {path} -C {place} --no-same-owner && rm -f {path}"
-        for path, place in uploads.items()
-    )
+    return " && ".join(commands)
+
+
+async def _upload_archive(
+    sandboxes: Sandboxes, sandbox_id: str, directory: str, content: bytes, otherwise: Cause
+) -> str:
+    # A name of its own: a stalled try of the same stage may be at the same step.
+    path = f"/tmp/rolldock-upload-{uuid.uuid4().hex}.tar"
+    unzip = ""
+    if len(content) > _LARGE_BYTES:
+        content, unzip = await asyncio.to_thread(gzip.compress, content, 1), "z"
+    await sandboxes.upload(sandbox_id, path, content, otherwise)
+    make = "" if directory == "/" else f"mkdir -p {directory} && "
+    return f"{make}tar -x{unzip}f {path} -C {directory} --no-same-owner && rm -f {path}"
 
 
 async def run_checked(
