@@ -17,6 +17,7 @@ from activities.agent import AgentActivities
 from activities.grading import GradingActivities
 from activities.sandbox import SandboxActivities
 from activities.tasks import Tasks
+from activities.tools import Tools
 from activities.trace import TraceActivities
 from rolldock.errors import RolldockError
 from rolldock.models import names
@@ -43,14 +44,18 @@ def workers(
 ) -> list[Worker]:
     """The workers of a role: `rollouts`, `sandboxes` or `all`."""
     store = Store.open(settings.store)
-    watch, tasks = JobWatch(sandboxes), Tasks(store)
-    shared = settings.task_environment(os.environ)
-    sandbox = SandboxActivities(sandboxes, store, tasks, settings, deployment, shared)
-    agent = AgentActivities(
-        sandboxes, watch, store, tasks, settings, settings.read_secret(), shared
+    tools = Tools(
+        sandboxes=sandboxes,
+        watch=JobWatch(sandboxes),
+        store=store,
+        tasks=Tasks(store),
+        settings=settings,
+        deployment=deployment,
+        secret=settings.read_secret(),
+        environment=settings.task_environment(os.environ),
     )
-    grading = GradingActivities(sandboxes, watch, store, tasks, shared)
-    trace = TraceActivities(store)
+    sandbox, agent = SandboxActivities(tools), AgentActivities(tools)
+    grading, trace = GradingActivities(tools), TraceActivities(tools)
     rollouts = Worker(
         temporal,
         task_queue=names.ROLLOUT_QUEUE,
@@ -94,11 +99,14 @@ async def run(role: str, settings: Settings) -> None:
         sandboxes = await stack.enter_async_context(
             Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key)
         )
-        for worker in workers(role, temporal, sandboxes, settings, deployment):
+        running = workers(role, temporal, sandboxes, settings, deployment)
+        for worker in running:
             await stack.enter_async_context(worker)
         sys.stdout.write("worker ready\n")
         sys.stdout.flush()
         await stop.wait()
+        # Together: one after the other would go on taking work, and take twice the grace.
+        await asyncio.gather(*(worker.shutdown() for worker in running))
 
 
 def main() -> NoReturn:

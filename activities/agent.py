@@ -1,7 +1,6 @@
 """Stages 3, 4 and 5: the agent is launched, watched and ended."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.failures import as_failures
 from activities.heartbeat import heartbeating
-from activities.tasks import Tasks
+from activities.tools import Tools
 from rolldock.agents import outcome
 from rolldock.agents.agent import Agent, AgentContext
 from rolldock.agents.registry import get_agent
@@ -31,39 +30,21 @@ from rolldock.models.stages import (
     StopResult,
 )
 from rolldock.sandbox import jobs
-from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.ending import end_agent, keep_agent_logs
 from rolldock.sandbox.launch import launch_job
 from rolldock.sandbox.setup import INSTRUCTION_FILE, agent_home
-from rolldock.settings import Settings
-from rolldock.store.store import Store
 
 _FIRST_POLL_SECONDS: Final = 0.05
 _LAST_POLL_SECONDS: Final = 5.0
 _BACKOFF: Final = 1.5
-_TRIES_FOR_LOGS: Final = 4
+_TRIES_TO_END: Final = 4
 
 
 class AgentActivities:
     """What happens to an agent inside its sandbox."""
 
-    def __init__(
-        self,
-        sandboxes: Sandboxes,
-        watch: jobs.JobWatch,
-        store: Store,
-        tasks: Tasks,
-        settings: Settings,
-        secret: bytes,
-        environment: Mapping[str, str],
-    ) -> None:
-        self._sandboxes = sandboxes
-        self._watch = watch
-        self._store = store
-        self._tasks = tasks
-        self._settings = settings
-        self._secret = secret
-        self._environment = environment
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
 
     @activity.defn(name=Stage.START_AGENT)
     async def start_agent(self, request: StartRequest) -> StartResult:
@@ -71,13 +52,13 @@ class AgentActivities:
         async with as_failures(), heartbeating():
             order = request.order
             agent = get_agent(order.spec.agent.name)
-            task = await self._tasks.get(order.spec.task.digest)
+            task = await self._tools.tasks.get(order.spec.task.digest)
             token = await self._open_session(order, agent)
             launch = agent.launch(self._context(order, agent, request.workdir))
             job = jobs.job_id(order.attempt)
-            solution = task.solution_env(self._environment) if agent.needs_solution else {}
+            solution = task.solution_env(self._tools.environment) if agent.needs_solution else {}
             pid = await launch_job(
-                self._sandboxes,
+                self._tools.sandboxes,
                 request.sandbox_id,
                 job,
                 launch.command,
@@ -117,7 +98,7 @@ class AgentActivities:
             agent = get_agent(request.order.spec.agent.name)
             facts = SessionFacts()
             if agent.dialect is not None:
-                log = SessionLog(self._store, request.order.attempt)
+                log = SessionLog(self._tools.store, request.order.attempt)
                 await log.end(EndReason.STOPPED, by=Stage.STOP_AGENT)
                 facts = await read_facts(log)
             exit_code, artifacts = None, ()
@@ -148,8 +129,8 @@ class AgentActivities:
             expires_at=order.deadline,
             created_at=datetime.now(UTC),
         )
-        await SessionLog(self._store, order.attempt).open(session)
-        return sign_session(self._secret, order.attempt, order.deadline)
+        await SessionLog(self._tools.store, order.attempt).open(session)
+        return sign_session(self._tools.secret, order.attempt, order.deadline)
 
     def _context(self, order: Order, agent: Agent, workdir: str) -> AgentContext:
         version = order.spec.agent.version or agent.version
@@ -158,7 +139,7 @@ class AgentActivities:
             home=agent_home(agent, version),
             workdir=workdir,
             instruction_file=INSTRUCTION_FILE,
-            base_url=f"{self._settings.gateway_url}/v1",
+            base_url=f"{self._tools.settings.gateway_url}/v1",
             model=order.spec.endpoint or "none",
             hold_seconds=agent.hold_seconds,
             options=order.spec.agent.options,
@@ -166,12 +147,12 @@ class AgentActivities:
 
     async def _observe(self, request: AwaitRequest) -> AwaitResult:
         """Poll the job and its session until one of them ends, or the deadline comes."""
-        log = SessionLog(self._store, request.order.attempt)
+        log = SessionLog(self._tools.store, request.order.attempt)
         job = jobs.job_id(request.order.attempt)
         has_session = get_agent(request.order.spec.agent.name).dialect is not None
         delay = _FIRST_POLL_SECONDS
         while True:
-            code = await self._watch.exit_code(request.sandbox_id, job)
+            code = await self._tools.watch.exit_code(request.sandbox_id, job)
             if code is not None:
                 ended = StopReason.AGENT_COMPLETED if code == 0 else StopReason.AGENT_ERROR
                 return AwaitResult(stop_reason=ended, exit_code=code)
@@ -194,14 +175,16 @@ class AgentActivities:
         code, artifacts = None, ()
         try:
             if request.running:
-                code = await end_agent(self._sandboxes, sandbox_id, job)
+                code = await end_agent(self._tools.sandboxes, sandbox_id, job)
             if request.collect:
-                artifacts = await keep_agent_logs(self._sandboxes, self._store, sandbox_id, job)
+                artifacts = await keep_agent_logs(
+                    self._tools.sandboxes, self._tools.store, sandbox_id, job
+                )
         except TransientStageError as error:
-            if activity.info().attempt < _TRIES_FOR_LOGS:
+            if activity.info().attempt < _TRIES_TO_END:
                 raise
-            # Work that can still be graded is worth more than its logs.
-            activity.logger.warning("the agent's logs are lost: %s", error)
+            # Work that can still be graded is worth more than a tidy end.
+            activity.logger.warning("the agent was not ended, or its logs not kept: %s", error)
         except StageError as error:
             activity.logger.warning("nothing to end: %s", error)
         return code, artifacts

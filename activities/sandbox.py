@@ -1,7 +1,6 @@
 """Stages 1, 2 and 8: the sandbox is created, filled and deleted."""
 
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -10,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.failures import as_failures
 from activities.heartbeat import heartbeating
-from activities.tasks import Tasks
+from activities.tools import Tools
 from rolldock.agents.registry import get_agent
 from rolldock.deadlines import attempt_deadline
 from rolldock.errors import StageError
@@ -26,14 +25,12 @@ from rolldock.models.stages import (
     SetUpResult,
 )
 from rolldock.results import read_result, without_artifacts
-from rolldock.sandbox.client import Sandboxes, SandboxRequest
+from rolldock.sandbox.client import SandboxRequest
 from rolldock.sandbox.creation import CreateRefused, create_sandbox
 from rolldock.sandbox.deletion import delete_sandboxes
 from rolldock.sandbox.labels import Ownership
 from rolldock.sandbox.setup import set_up
-from rolldock.settings import Settings
 from rolldock.store import keys
-from rolldock.store.store import Store
 
 _SECONDS_PER_MINUTE = 60
 
@@ -41,36 +38,23 @@ _SECONDS_PER_MINUTE = 60
 class SandboxActivities:
     """What happens to a sandbox as a whole."""
 
-    def __init__(
-        self,
-        sandboxes: Sandboxes,
-        store: Store,
-        tasks: Tasks,
-        settings: Settings,
-        deployment: str,
-        environment: Mapping[str, str],
-    ) -> None:
-        self._sandboxes = sandboxes
-        self._store = store
-        self._tasks = tasks
-        self._settings = settings
-        self._deployment = deployment
-        self._environment = environment
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
 
     @activity.defn(name=Stage.CREATE_SANDBOX)
     async def create_sandbox(self, order: Order) -> CreateResult:
         """Safe to run twice: the attempt is the idempotency key."""
         async with as_failures(), heartbeating():
-            done = await self._store.get(keys.result(order.rollout))
+            done = await self._tools.store.get(keys.result(order.rollout))
             if done is not None:
                 return CreateResult(existing=without_artifacts(read_result(done)))
-            request = self._request(order, await self._tasks.get(order.spec.task.digest))
+            request = self._request(order, await self._tools.tasks.get(order.spec.task.digest))
             try:
                 created = await create_sandbox(
-                    self._sandboxes,
-                    self._store,
+                    self._tools.sandboxes,
+                    self._tools.store,
                     request,
-                    max_live=self._settings.max_live_sandboxes,
+                    max_live=self._tools.settings.max_live_sandboxes,
                     seconds=order.spec.limits.create_seconds,
                 )
             except CreateRefused as error:
@@ -86,9 +70,9 @@ class SandboxActivities:
             agent = get_agent(spec.agent.name)
             version = spec.agent.version or agent.version
             workdir = await set_up(
-                self._sandboxes,
+                self._tools.sandboxes,
                 place.sandbox_id,
-                await self._tasks.get(spec.task.digest),
+                await self._tools.tasks.get(spec.task.digest),
                 agent,
                 version,
                 spec.limits.setup_seconds,
@@ -100,19 +84,19 @@ class SandboxActivities:
         """Safe to run twice: what is gone stays gone."""
         async with as_failures(), heartbeating():
             deleted = await delete_sandboxes(
-                self._sandboxes,
-                self._store,
+                self._tools.sandboxes,
+                self._tools.store,
                 self._owner(request.order),
                 sandbox_id=request.sandbox_id,
                 create_sent=request.create_sent,
-                settle_seconds=self._settings.create_settle_seconds
-                + self._settings.listing_lag_seconds,
+                settle_seconds=self._tools.settings.create_settle_seconds
+                + self._tools.settings.listing_lag_seconds,
             )
             return DeleteResult(deleted=deleted)
 
     def _owner(self, order: Order) -> Ownership:
         return Ownership(
-            deployment=self._deployment,
+            deployment=self._tools.deployment,
             rollout=order.rollout,
             run=order.run,
             attempt=order.attempt,
@@ -126,24 +110,24 @@ class SandboxActivities:
         environment = task.config.environment
         if environment.network_mode == "public":
             return None
-        gateway = urlsplit(self._settings.gateway_url).hostname or ""
+        gateway = urlsplit(self._tools.settings.gateway_url).hostname or ""
         own = () if gateway.startswith("127.") else (gateway,)
         return (*(environment.allowed_hosts or ()), *own)
 
     def _request(self, order: Order, task: Task) -> SandboxRequest:
         resources, now = order.spec.resources, datetime.now(UTC)
         left = attempt_deadline(order.spec.limits, now, order.deadline) - now
-        lifetime = left.total_seconds() + self._settings.lifetime_slack_seconds
+        lifetime = left.total_seconds() + self._tools.settings.lifetime_slack_seconds
         return SandboxRequest(
             attempt=order.attempt,
             owner=self._owner(order),
-            image=resources.image or task.docker_image or self._settings.default_image,
+            image=resources.image or task.docker_image or self._tools.settings.default_image,
             cpu_cores=resources.cpu_cores,
             memory_gb=resources.memory_gb,
             disk_gb=resources.disk_gb,
             lifetime_minutes=max(1, math.ceil(lifetime / _SECONDS_PER_MINUTE)),
             allowed_hosts=self._allowed_hosts(task),
-            env=task.environment_env(self._environment),
+            env=task.environment_env(self._tools.environment),
         )
 
 

@@ -6,19 +6,19 @@ from temporalio import activity
 
 from activities.failures import as_failures
 from activities.heartbeat import heartbeating
+from activities.tools import Tools
 from rolldock.agents.registry import get_agent
 from rolldock.gateway.seal import seal
 from rolldock.models.result import AttemptResult, Stage
 from rolldock.models.stages import SealRequest, SealResult
 from rolldock.results import build_result, commit, without_artifacts
-from rolldock.store.store import Store
 
 
 class TraceActivities:
     """What happens to what a session recorded."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
 
     @activity.defn(name=Stage.SEAL_TRACE)
     async def seal_trace(self, request: SealRequest) -> SealResult:
@@ -28,7 +28,7 @@ class TraceActivities:
             request = request.model_copy(update={"attempt": sealed})
             if not request.last:
                 return SealResult(attempt=sealed)
-            result = await commit(self._store, build_result(request, datetime.now(UTC)))
+            result = await commit(self._tools.store, build_result(request, datetime.now(UTC)))
             return SealResult(attempt=sealed, result=without_artifacts(result))
 
     async def _seal(self, request: SealRequest) -> AttemptResult:
@@ -37,5 +37,5 @@ class TraceActivities:
         now = datetime.now(UTC)
         if get_agent(spec.agent.name).dialect is None:
             return attempt.model_copy(update={"ended_at": now})
-        summary = await seal(self._store, attempt.attempt, request.order.rollout, now)
+        summary = await seal(self._tools.store, attempt.attempt, request.order.rollout, now)
         return attempt.model_copy(update={"ended_at": now, "trace": summary})

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     """How late the provider's list may be."""
     heartbeat_seconds: float = Field(default=60, gt=0)
     """Heartbeat timeout of the stages; workers beat at a third of it or faster."""
-    quota_hours: float = Field(default=6, gt=0)
+    quota_hours: float = Field(default=3, gt=0)
     """How long a create waits for room under `max_live_sandboxes`."""
     cleanup_hours: float = Field(default=12, gt=0)
     """How long a delete is retried before the rollout is marked leaked."""

@@ -16,12 +16,8 @@ from rolldock.cli.stack.stack import Stack
 from rolldock.trainer.client import Client
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = ROOT / "examples" / "tasks"
-TEST_TASKS = ROOT / "tests" / "tasks"
 SETTLE_SECONDS = "2"
 """How late a lost create may take effect: patience that only tests can afford to lose."""
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the bubblewrap backend needs root")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from workflows import policies, story
 from workflows.faults import failure, failure_of, was_refused
-from workflows.settle import cancel_check, is_cancelled, settle
+from workflows.settle import abandon, cancel_check, is_cancelled, settle
 
 with workflow.unsafe.imports_passed_through():
     from activities.agent import AgentActivities
@@ -177,14 +177,14 @@ class Attempt:
             try:
                 await workflow.wait_condition(lambda: self._stop_requested() or watching.done())
             except BaseException:
-                watching.cancel()
+                abandon(watching)
                 raise
             if watching.done():
                 ended = watching.result()
                 self._stop_reason, self._exit_code = ended.stop_reason, ended.exit_code
                 self._running = ended.exit_code is None
             else:
-                watching.cancel()
+                abandon(watching)
                 self._stop_reason = StopReason.STOPPED
 
     async def _stop_agent(self) -> None:
@@ -198,7 +198,6 @@ class Attempt:
                 self._exit_code = stopped.exit_code
             self._running = False
             self._stop_reason = stopped.stop_reason
-            self._artifacts += stopped.artifacts
             self.failure = stopped.failure
 
     async def _grade(self) -> None:

@@ -25,10 +25,12 @@ COLLECT: Final = timedelta(seconds=120)
 """What a failed attempt may spend on its last logs before its sandbox goes."""
 
 RETRY_CREATE: Final = RetryPolicy(
-    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
+    initial_interval=timedelta(seconds=1),
+    maximum_interval=timedelta(seconds=30),
+    non_retryable_error_types=["AssertionError", "AttributeError", "TypeError", "ValidationError"],
 )
 """Unlimited: waiting for quota is no failure. The activity itself gives up a create that has failed
-transiently for `create_seconds`."""
+transiently for `create_seconds`; an error in our own code is not waited out."""
 
 RETRY_IN_PLACE: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -88,7 +90,7 @@ def await_agent(summary: str, seconds: float, pace: Pace) -> ActivityConfig:
 
 
 def stop_agent(summary: str, pace: Pace) -> ActivityConfig:
-    """END, the kill, the logs."""
+    """END and the kill; the logs come with the grade."""
     return _in_sandbox(summary, TRANSFER_SLACK, pace)
 
 

@@ -70,9 +70,11 @@ class RolloutWorkflow:
 
     def _may_follow(self, attempt: Attempt, number: int) -> bool:
         """Whether another attempt may follow this one."""
-        failed = attempt.failure is not None and attempt.failure.retryable
-        in_time = workflow.now() < self._deadline
-        return failed and number < self._request.spec.attempts and in_time and not is_cancelled()
+        if attempt.failure is None or not attempt.failure.retryable:
+            return False
+        if self._stop or is_cancelled():
+            return False
+        return number < self._request.spec.attempts and workflow.now() < self._deadline
 
     def _close(self, result: RolloutResult | None) -> RolloutResult:
         """Close as the committed result says, so that the UI's filters mean something."""

@@ -26,6 +26,12 @@ async def settle(work: Awaitable[T]) -> T:
     return task.result()
 
 
+def abandon(work: workflow.ActivityHandle[T]) -> None:
+    """Cancel an activity whose outcome nobody will look at."""
+    work.add_done_callback(lambda done: done.cancelled() or done.exception())
+    work.cancel()
+
+
 def is_cancelled() -> bool:
     """Whether a cancel was requested; an empty reason is one too."""
     return workflow.cancellation_reason() is not None

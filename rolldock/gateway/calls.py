@@ -48,14 +48,12 @@ class Answer:
     """Under live delivery what is left to send; None: the body, whole."""
 
 
-def answer_of(
-    dialect: Dialect, reply: TurnReply | TurnError, attempt: str, tail: bytes | None = None
-) -> Answer:
+def answer_of(dialect: Dialect, reply: TurnReply | TurnError, attempt: str) -> Answer:
     """A recorded reply in the agent's format."""
     if isinstance(reply, TurnError):
         return Answer(reply, reply.status, JSON_TYPE, dialect.recorded_error(reply))
     kind = EVENTS_TYPE if reply.turn.streamed else JSON_TYPE
-    return Answer(reply, 200, kind, dialect.render(reply.turn, attempt), tail)
+    return Answer(reply, 200, kind, dialect.render(reply.turn, attempt))
 
 
 @dataclass(frozen=True, slots=True)

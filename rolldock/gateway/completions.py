@@ -81,15 +81,6 @@ def _limit_tokens(sent: JsonObject, limits: list[int | None]) -> None:
     sent[name] = least
 
 
-def token_limit(sent: JsonObject) -> int:
-    """The output tokens that a body asks for at most; 0: it does not say."""
-    for key in _TOKEN_LIMITS:
-        value = sent.get(key)
-        if isinstance(value, int):
-            return value
-    return 0
-
-
 def effective_sampling(sent: JsonObject) -> JsonObject:
     """What a body as sent says about sampling."""
     return {key: sent[key] for key in _SAMPLING if key in sent}

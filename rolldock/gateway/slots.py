@@ -66,9 +66,9 @@ class Retry:
     """Without an idempotency key or a retry header: only its connection was gone."""
 
 
-def slot_of(number: int, claim: TurnClaim, newest_claim: int = 1) -> Slot:
+def slot_of(number: int, claim: TurnClaim) -> Slot:
     """A slot as its first claim describes it."""
-    return Slot(number, claim.request_digest, claim.idempotency_key, newest_claim)
+    return Slot(number, claim.request_digest, claim.idempotency_key)
 
 
 def find_retry(slots: Sequence[Slot], request: AgentRequest) -> Retry | None:

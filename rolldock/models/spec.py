@@ -6,9 +6,9 @@ files, keys, URLs or ports.
 
 import re
 from enum import StrEnum
-from typing import Annotated, Final, Self, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue
 
 from .base import Contract
 
@@ -47,7 +47,7 @@ Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Purpose(StrEnum):
-    """Why the rollout runs: it decides defaults and whether token ids are demanded."""
+    """Why the rollout runs: `train` demands token ids, and nothing else can be trainable."""
 
     TRAIN = "train"
     EVAL = "eval"
@@ -96,24 +96,14 @@ class Limits(Contract):
     max_output_tokens: int | None = Field(default=None, ge=1)
     max_total_tokens: int | None = Field(default=None, ge=1)
     create_seconds: float = Field(default=900, gt=0)
-    """One create with its wait until the sandbox runs; waiting for quota not counted."""
+    """From the first create to a sandbox that runs, over all tries; also the bound of one try.
+    Waiting for quota is not counted."""
     setup_seconds: float = Field(default=360, gt=0)
     agent_seconds: float = Field(default=3600, gt=0)
     grade_seconds: float = Field(default=600, gt=0)
     """The run of test.sh; uploads and downloads have slack of their own."""
     total_seconds: float = Field(default=6 * 3600, gt=0, le=22 * 3600)
     """From the first attempt's start to the last grade; cleanup is never cut short by it."""
-
-    @model_validator(mode="after")
-    def _leaves_the_agent_time(self) -> Self:
-        least = self.grade_seconds + GRADE_RESERVE_SECONDS
-        if self.total_seconds <= least:
-            raise ValueError(
-                f"total_seconds = {self.total_seconds:g} leaves the agent no time: grade_seconds "
-                f"and {GRADE_RESERVE_SECONDS:g} s around it are kept back, so give more than "
-                f"{least:g}"
-            )
-        return self
 
 
 class Resources(Contract):

@@ -14,7 +14,7 @@ class Pace(Contract):
 
     heartbeat_seconds: float = Field(default=60, gt=0)
     """A try whose worker has been silent this long is given up."""
-    quota_hours: float = Field(default=6, gt=0)
+    quota_hours: float = Field(default=3, gt=0)
     """How long a create waits for room under the limit of live sandboxes."""
     cleanup_hours: float = Field(default=12, gt=0)
     """How long deleting and sealing are retried."""
@@ -39,7 +39,8 @@ class Order(Contract):
     spec: RolloutSpec
     spec_digest: Sha256
     deadline: UtcTime
-    """When the attempt must be over: token expiry and sandbox lifetime follow from it."""
+    """When the attempt must be over, and its token expires; the rollout's own end until the sandbox
+    runs, since only then the attempt's seconds count."""
 
 
 class CreateResult(Contract):

@@ -18,6 +18,8 @@ from rolldock.store import keys
 from rolldock.store.store import Store
 
 _QUOTA_RETRY_SECONDS: Final = 60.0
+_OVERTIME: Final = 2
+"""Times the patience: a sandbox that was made before its worker died is still taken up so long."""
 
 
 class CreateRefused(StageError):
@@ -50,14 +52,22 @@ async def create_sandbox(
     if sent_at is None:
         await _check_quota(sandboxes, request.owner, max_live)
         sent_at = await _mark(store, request.attempt)
+    elif (waited := _waited_seconds(sent_at)) >= _OVERTIME * seconds:
+        # Tries that hung until their own timeout never came to the rule below.
+        message = f"no sandbox ran within {waited:.0f} s of tries"
+        raise StageError(Cause.SANDBOX_UNAVAILABLE, message)
     await _check_tombstone(store, request.attempt)
     try:
         return await _create_and_wait(sandboxes, store, request)
     except TransientStageError as error:
-        waited = (datetime.now(UTC) - sent_at).total_seconds()
+        waited = _waited_seconds(sent_at)
         if waited < seconds:
             raise
         raise StageError(error.cause, f"after {waited:.0f} s of tries: {error}") from error
+
+
+def _waited_seconds(sent_at: datetime) -> float:
+    return (datetime.now(UTC) - sent_at).total_seconds()
 
 
 async def _create_and_wait(sandboxes: Sandboxes, store: Store, request: SandboxRequest) -> str:

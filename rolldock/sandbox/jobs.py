@@ -30,8 +30,6 @@ _GROUP_LIVES: Final = (
 )
 """Whether a process of group $p lives. Signal 0 would count the dead whom no pid 1 reaps."""
 
-STDOUT_TAIL_BYTES: Final = 1024 * 1024
-
 
 def job_id(attempt: str, role: str = "") -> str:
     """8 hex digits of the attempt's UUID; another role of the same attempt gets others."""

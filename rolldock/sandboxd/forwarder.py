@@ -113,11 +113,6 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
 
 
-def short_path(directory: int, name: str) -> str:
-    """A path for a unix socket in an open directory: real ones may exceed the kernel's limit."""
-    return f"/proc/self/fd/{directory}/{name}"
-
-
 async def _serve_control(forwarder: Forwarder, channel: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     with channel:

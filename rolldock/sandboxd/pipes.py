@@ -66,10 +66,10 @@ class PipeReader:
             self._wakeup.set_result(None)
 
 
-async def read_line(reader: PipeReader, limit_bytes: int = CHUNK_BYTES) -> tuple[bytes, bytes]:
+async def read_line(reader: PipeReader) -> tuple[bytes, bytes]:
     """The first line and what was read after it. The line is empty if the pipe ended before."""
     buffer = b""
-    while b"\n" not in buffer and len(buffer) < limit_bytes:
+    while b"\n" not in buffer and len(buffer) < CHUNK_BYTES:
         data = await reader.read()
         if not data:
             return b"", buffer

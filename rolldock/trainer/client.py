@@ -17,8 +17,6 @@ from temporalio.client import WorkflowExecution
 from temporalio.common import (
     Priority,
     SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
@@ -41,12 +39,15 @@ from rolldock.trainer.connection import connect_temporal, deployment_of
 from rolldock.trainer.handle import RolloutHandle
 from rolldock.trainer.probe import probe_endpoint
 from rolldock.trainer.specs import build_spec, spec_digest
+from rolldock.trainer.starting import (
+    check_same,
+    check_startable,
+    search_attributes,
+    summary,
+)
 
 _MAX_POLLS: Final = 500
 """Long polls at once: Temporal refuses more than about 1,200 for a namespace."""
-
-_SUMMARY_BYTES: Final = 400
-"""Temporal's limit for a summary."""
 
 
 class LiveRollout(Contract):
@@ -149,9 +150,9 @@ class Client:
         handle, wanted = self.handle(spec.id), spec_digest(spec)
         done = await handle.stored()
         if done is not None:
-            _check_same(spec, wanted, done.spec, done.spec_digest)
+            check_same(spec, wanted, done)
             return handle
-        await self._check_startable(spec)
+        await check_startable(self.store, self.settings, spec)
         with suppress(WorkflowAlreadyStartedError):
             await self.temporal.start_workflow(
                 names.ROLLOUT_WORKFLOW,
@@ -161,8 +162,8 @@ class Client:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 memo={names.MEMO_SPEC_DIGEST: wanted},
-                search_attributes=_attributes(spec),
-                static_summary=_summary(spec),
+                search_attributes=search_attributes(spec),
+                static_summary=summary(spec),
                 priority=Priority(
                     priority_key=spec.priority, fairness_key=(spec.tenant or spec.experiment)[:64]
                 ),
@@ -296,22 +297,6 @@ class Client:
     async def _run_one(self, spec: RolloutSpec) -> RolloutResult:
         return await (await self.start(spec)).result()
 
-    async def _check_startable(self, spec: RolloutSpec) -> None:
-        if spec.endpoint and await endpoints.newest(self.store, spec.endpoint) is None:
-            known = ", ".join(await endpoints.names(self.store)) or "none"
-            raise UsageError(
-                f"no endpoint {spec.endpoint!r}: add it with `rolldock endpoint add "
-                f"{spec.endpoint} --url URL --model MODEL` (known: {known})"
-            )
-        longest = self.settings.max_lifetime_minutes * 60
-        wanted = spec.limits.total_seconds + self.settings.lifetime_slack_seconds
-        if wanted > longest:
-            raise UsageError(
-                f"limits.total_seconds = {spec.limits.total_seconds:g}: with "
-                f"{self.settings.lifetime_slack_seconds:g} s of slack that is more than a sandbox "
-                f"may live ({longest} s): lower it, or raise ROLLDOCK_MAX_LIFETIME_MINUTES"
-            )
-
     async def _check_attached(self, spec: RolloutSpec, wanted: str) -> None:
         """Whether the workflow of this id, just started or found, runs this spec."""
         described = await self.temporal.get_workflow_handle(spec.id).describe()
@@ -336,43 +321,6 @@ def _has_key(secret: bytes, endpoint: Endpoint, api_key: str | None) -> bool:
         return endpoints.decrypt_key(secret, endpoint) == api_key
     except UsageError:
         return False
-
-
-def _check_same(spec: RolloutSpec, wanted: str, stored: RolloutSpec, digest_stored: str) -> None:
-    if wanted == digest_stored:
-        return
-    new, old = spec.model_dump(mode="json"), stored.model_dump(mode="json")
-    differing = ", ".join(
-        f"{name}: {old.get(name)!r} -> {value!r}"
-        for name, value in new.items()
-        if old.get(name) != value
-    )
-    raise UsageError(
-        f"rollout id {spec.id!r} has a result for another spec ({differing}): choose another id"
-    )
-
-
-def _attributes(spec: RolloutSpec) -> TypedSearchAttributes:
-    values = {
-        names.ATTRIBUTE_EXPERIMENT: spec.experiment,
-        names.ATTRIBUTE_GROUP: spec.group,
-        names.ATTRIBUTE_TASK: spec.task.name,
-        names.ATTRIBUTE_AGENT: spec.agent.name,
-        names.ATTRIBUTE_ENDPOINT: spec.endpoint,
-        names.ATTRIBUTE_STAGE: "create_sandbox",
-    }
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(SearchAttributeKey.for_keyword(name), value)
-            for name, value in values.items()
-            if value is not None
-        ]
-    )
-
-
-def _summary(spec: RolloutSpec) -> str:
-    words = " · ".join((spec.task.name, spec.agent.name, spec.endpoint or "no model"))
-    return words.encode()[:_SUMMARY_BYTES].decode(errors="ignore")
 
 
 def _live(found: WorkflowExecution) -> LiveRollout:

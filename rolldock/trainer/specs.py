@@ -14,7 +14,6 @@ from rolldock.harbor.bundle import digest
 from rolldock.harbor.task import Task
 from rolldock.models.spec import AgentRef, Limits, Resources, RolloutSpec, TaskRef
 
-IMAGE_HOST: Final = "host"
 _MB_PER_GB: Final = 1024
 
 
@@ -52,7 +51,7 @@ def build_spec(
     Raises:
         UsageError: a field that cannot be used, named with its value.
     """
-    _check_agent(agent, agent_options or {}, endpoint)
+    _check_agent(task, agent, agent_options or {}, endpoint)
     _check_image(task, image)
     experiment = str(fields.get("experiment", "default"))
     try:
@@ -76,9 +75,16 @@ def build_spec(
         raise UsageError(f"{name} = {first['input']!r}: {message}") from error
 
 
-def _check_agent(name: str, options: Mapping[str, JsonValue], endpoint: str | None) -> None:
+def _check_agent(
+    task: Task, name: str, options: Mapping[str, JsonValue], endpoint: str | None
+) -> None:
     agent = get_agent(name)
     check_options(agent, options)
+    if agent.needs_solution and not task.has_solution:
+        raise UsageError(
+            f"agent {name} runs solution/solve.sh, and task {task.name} has none: choose another "
+            "agent, or add one"
+        )
     if agent.dialect is not None and endpoint is None:
         raise UsageError(f"agent {name} calls a model: name an endpoint (--model, --endpoint)")
 

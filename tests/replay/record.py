@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/replay/record.py
 
-Run it after a change that is meant to change histories, and keep the old files where rollouts of
-the old code may still be running.
+Run it after a change that is meant to change histories. It overwrites: give the old files other
+names first, where rollouts of the old code may still be open.
 """
 
 import asyncio

@@ -27,7 +27,7 @@ async def test_a_recorded_history_replays(path: Path) -> None:
 
 
 def test_there_is_a_history_of_every_path() -> None:
-    """Success, reward 0, failure, new attempts, cancel, stop and reset-like closes are recorded."""
+    """A grade, failures, the agent's timeout, a stop, cancels and a new attempt are recorded."""
     recorded = {path.stem for path in HISTORIES}
     assert {
         "cancelled-create",

@@ -1,0 +1,111 @@
+"""What is checked before a rollout starts, and how Temporal shows it from then on."""
+
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+from rolldock.errors import UsageError
+from rolldock.models import names
+from rolldock.models.result import RolloutResult
+from rolldock.models.spec import GRADE_RESERVE_SECONDS, Purpose, RolloutSpec
+from rolldock.settings import Settings
+from rolldock.store import endpoints
+from rolldock.store.store import Store
+
+_SUMMARY_BYTES: Final = 400
+"""Temporal's limit for a summary."""
+
+
+async def check_startable(store: Store, settings: Settings, spec: RolloutSpec) -> None:
+    """Refuse what could only fail after a sandbox was made for it.
+
+    Raises:
+        UsageError: the endpoint is unknown or gives no token ids to train on, the total leaves the
+            agent no time, or the sandbox would have to live longer than the provider allows.
+    """
+    if spec.endpoint is not None:
+        await _check_endpoint(store, spec, spec.endpoint)
+    least = spec.limits.grade_seconds + GRADE_RESERVE_SECONDS
+    if spec.limits.total_seconds <= least:
+        raise UsageError(
+            f"limits.total_seconds = {spec.limits.total_seconds:g} leaves the agent no time: "
+            f"grade_seconds and {GRADE_RESERVE_SECONDS:g} s around it are kept back, so give more "
+            f"than {least:g}"
+        )
+    longest = settings.max_lifetime_minutes * 60
+    if spec.limits.total_seconds + settings.lifetime_slack_seconds > longest:
+        raise UsageError(
+            f"limits.total_seconds = {spec.limits.total_seconds:g}: with "
+            f"{settings.lifetime_slack_seconds:g} s of slack that is more than a sandbox may live "
+            f"({longest} s): lower it, or raise ROLLDOCK_MAX_LIFETIME_MINUTES"
+        )
+
+
+async def _check_endpoint(store: Store, spec: RolloutSpec, name: str) -> None:
+    endpoint = await endpoints.newest(store, name)
+    if endpoint is None:
+        known = ", ".join(await endpoints.names(store)) or "none"
+        raise UsageError(
+            f"no endpoint {name!r}: add it with `rolldock endpoint add {name} --url URL "
+            f"--model MODEL` (known: {known})"
+        )
+    if spec.purpose is Purpose.TRAIN and endpoint.token_ids is False:
+        raise UsageError(
+            f"endpoint {name!r} gave no token ids and log-probs when it was added, so nothing of "
+            'this rollout could be trained on: serve the model with them, or use purpose="eval"'
+        )
+
+
+def check_same(spec: RolloutSpec, wanted: str, done: RolloutResult) -> None:
+    """Refuse an id whose result is another spec's; `wanted` is the digest of `spec`.
+
+    Raises:
+        UsageError: with every field that differs.
+    """
+    if wanted == done.spec_digest:
+        return
+    old = dict(_leaves("", done.spec.model_dump(mode="json")))
+    new = dict(_leaves("", spec.model_dump(mode="json")))
+    differing = ", ".join(
+        f"{name}: {old.get(name)!r} -> {value!r}"
+        for name, value in new.items()
+        if old.get(name) != value
+    )
+    raise UsageError(
+        f"rollout id {spec.id!r} has a result for another spec ({differing}): choose another id"
+    )
+
+
+def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
+    """The values of nested objects by their dotted names."""
+    if not isinstance(value, dict):
+        yield path, value
+        return
+    for key, inner in cast(dict[str, Any], value).items():
+        yield from _leaves(f"{path}.{key}".lstrip("."), inner)
+
+
+def search_attributes(spec: RolloutSpec) -> TypedSearchAttributes:
+    """What the UI and queries can filter by from the start."""
+    values = {
+        names.ATTRIBUTE_EXPERIMENT: spec.experiment,
+        names.ATTRIBUTE_GROUP: spec.group,
+        names.ATTRIBUTE_TASK: spec.task.name,
+        names.ATTRIBUTE_AGENT: spec.agent.name,
+        names.ATTRIBUTE_ENDPOINT: spec.endpoint,
+        names.ATTRIBUTE_STAGE: "create_sandbox",
+    }
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(SearchAttributeKey.for_keyword(name), value)
+            for name, value in values.items()
+            if value is not None
+        ]
+    )
+
+
+def summary(spec: RolloutSpec) -> str:
+    """A rollout in the UI's list: task, agent, model."""
+    words = " · ".join((spec.task.name, spec.agent.name, spec.endpoint or "no model"))
+    return words.encode()[:_SUMMARY_BYTES].decode(errors="ignore")
