@@ -12,6 +12,10 @@ from rolldock.cli.console import cells, console, number, seconds, table
 from rolldock.models.result import IndexEntry
 from rolldock.trainer.client import LiveRollout
 
+_COLUMNS: Final = (
+    *("rollout", "status", "reward", "stage or stop reason"),
+    *("turns", "tokens in", "tokens out", "seconds"),
+)
 _NUMBERS: Final = ("reward", "turns", "tokens in", "tokens out", "seconds")
 
 
@@ -39,27 +43,15 @@ async def ls(experiment: str | None, *, as_json: bool) -> int:
 
 
 def _listing(live: list[LiveRollout], ended: list[IndexEntry]) -> Table:
-    made = table(
-        (
-            "rollout",
-            "status",
-            "reward",
-            "stop reason",
-            "turns",
-            "tokens in",
-            "tokens out",
-            "seconds",
-        ),
-        numbers=("reward", "turns", "tokens in", "tokens out", "seconds"),
-    )
+    made = table(_COLUMNS, _NUMBERS)
     now = datetime.now(UTC)
     for rollout in live:
         age = (now - rollout.started_at).total_seconds()
-        made.add_row(*cells(rollout.id, "running", rollout.stage, "", "", "", "", seconds(age)))
+        made.add_row(*cells(rollout.id, "running", "", rollout.stage, "", "", "", seconds(age)))
     for entry in ended:
         made.add_row(
-            *cells(entry.rollout, entry.status, entry.cause or entry.stop_reason),
-            *cells(number(entry.reward), entry.n_turns, entry.input_tokens),
-            *cells(entry.output_tokens, seconds(entry.seconds)),
+            *cells(entry.rollout, entry.status, number(entry.reward)),
+            *cells(entry.cause or entry.stop_reason, entry.n_turns),
+            *cells(entry.input_tokens, entry.output_tokens, seconds(entry.seconds)),
         )
     return made

@@ -3,32 +3,14 @@
 Loads neither Temporal nor a contract: `rolldock --help` must not take a second.
 """
 
-import typer
-
-from rolldock.cli.commands import agents, endpoints, rollouts, stack
-
-app = typer.Typer(
-    name="rolldock",
-    help="Durable agent rollouts: tasks in Harbor format, any agent, sandboxes, every token kept.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command()(stack.up)
-app.command()(stack.init)
-app.command()(stack.gateway)
-app.command()(stack.sandboxd)
-app.command()(rollouts.run)
-app.command()(rollouts.ls)
-app.command()(rollouts.show)
-app.command()(rollouts.trace)
-app.command()(rollouts.cancel)
-app.command()(rollouts.sandboxes)
-app.add_typer(endpoints.app, name="endpoint")
-app.add_typer(agents.app, name="agents")
+import signal
 
 
 def main() -> None:
     """The console script."""
+    # Until `perform` takes it back: Ctrl-C among the imports ends the command, no traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from rolldock.cli.commands.app import app
+
     app()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Coroutine
@@ -50,6 +51,9 @@ def complain(message: str) -> None:
 
 def _code_of(action: Coroutine[object, object, int]) -> int:
     try:
+        # asyncio makes a cancellation of Ctrl-C only where Python's own handler is in place.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return asyncio.run(action)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -58,6 +62,12 @@ def _code_of(action: Coroutine[object, object, int]) -> int:
         return WRONG_USAGE if isinstance(error, UsageError | UnavailableError) else FAILED
     except BrokenPipeError:
         return FAILED
+    except PermissionError as error:
+        complain(
+            f"{error.filename}: {error.strerror}: run this as the user whose files these are, or "
+            "set ROLLDOCK_HOME and ROLLDOCK_AGENT_CACHE to directories that you can write"
+        )
+        return WRONG_USAGE
     except Exception as error:  # the one capture point of the command: a defect of ours
         if os.environ.get(_TRACEBACK_VARIABLE):
             traceback.print_exc()

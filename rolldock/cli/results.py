@@ -36,6 +36,7 @@ def results_table(results: Iterable[RolloutResult]) -> Table:
 
 def ending(result: RolloutResult) -> str:
     """The stop reason of a graded rollout, else the cause of its failure."""
-    if result.failure is not None:
-        return f"{result.status}: {result.failure.cause}"
-    return str(result.stop_reason)
+    if result.failure is None:
+        return str(result.stop_reason)
+    status, cause = str(result.status), str(result.failure.cause)
+    return status if cause == status else f"{status}: {cause}"

@@ -64,14 +64,28 @@ def _prepare(request: RunRequest) -> Prepared:
     agent = get_agent(request.agent)
     options = _options(request.options)
     check_options(agent, options)
-    for directory in request.tasks:
-        read_task(directory)
+    _check_names(request.tasks)
+    if request.run_id == "":
+        raise UsageError("--id is empty: give a part of the rollouts' ids, or leave it out")
     return Prepared(
         request=request,
         endpoint=_endpoint_name(request, agent),
         api_key=read_key(request.api_key_env),
         options=options,
     )
+
+
+def _check_names(tasks: tuple[Path, ...]) -> None:
+    """Read every task; their names are parts of ids, so that no two may be the same."""
+    named: dict[str, Path] = {}
+    for directory in tasks:
+        name = read_task(directory).name
+        if name in named:
+            raise UsageError(
+                f"{named[name]} and {directory} are both task {name!r}, and their rollouts would "
+                "have the same ids: run them one after the other, or use -n for more of one task"
+            )
+        named[name] = directory
 
 
 def _endpoint_name(request: RunRequest, agent: Agent) -> str | None:

@@ -1,5 +1,10 @@
 """`rolldock sandboxes`: what is alive at the sandbox API, and whose it is. Deletes nothing."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
 import typer
 
 from rolldock.cli.connection import connected
@@ -9,14 +14,13 @@ from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.labels import Ownership
 from rolldock.trainer.client import Client, OwnedSandbox
 
+_ANSWER_SECONDS: Final = 30.0
+
 
 async def sandboxes(*, as_json: bool) -> int:
     """Every living sandbox that the key can see."""
-    async with connected() as client:
-        try:
-            alive = await client.sandboxes()
-        except StageError as error:
-            raise _unavailable(client, error) from error
+    async with connected() as client, _answering(client):
+        alive = await client.sandboxes()
     if as_json:
         for found in alive:
             typer.echo(found.model_dump_json())
@@ -39,11 +43,11 @@ async def check_sandbox_api(client: Client) -> None:
         UnavailableError: the API does not answer, or refuses the key.
     """
     settings = client.settings
-    try:
-        async with Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as api:
-            await api.count(Ownership(deployment=client.deployment))
-    except StageError as error:
-        raise _unavailable(client, error) from error
+    async with (
+        _answering(client),
+        Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as api,
+    ):
+        await api.count(Ownership(deployment=client.deployment))
 
 
 def _whose(found: OwnedSandbox) -> str:
@@ -53,9 +57,22 @@ def _whose(found: OwnedSandbox) -> str:
     return "not Rolldock's" if deployment is None else f"deployment {deployment}"
 
 
-def _unavailable(client: Client, error: StageError) -> UnavailableError:
+@asynccontextmanager
+async def _answering(client: Client) -> AsyncGenerator[None, None]:
+    """A server that accepts and says nothing would hold a command for minutes of retries."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            yield
+    except StageError as error:
+        raise _unavailable(client, str(error)) from error
+    except TimeoutError as error:
+        why = f"no answer in {_ANSWER_SECONDS:g} s"
+        raise _unavailable(client, why) from error
+
+
+def _unavailable(client: Client, why: str) -> UnavailableError:
     where = client.settings.prime_api_base_url or "Prime"
     return UnavailableError(
-        f"no sandboxes at {where} ({error}): start a local server with `rolldock up`, or set "
+        f"no sandboxes at {where} ({why}): start a local server with `rolldock up`, or set "
         "PRIME_API_BASE_URL and PRIME_API_KEY"
     )

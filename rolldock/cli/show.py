@@ -51,7 +51,8 @@ def _show_status(out: Console, status: RolloutStatus) -> None:
 
 def _show_result(out: Console, result: RolloutResult, store: str) -> None:
     _field(out, "rollout", result.rollout)
-    _field(out, "status", f"{result.status}, {result.stop_reason}")
+    status, reason = str(result.status), str(result.stop_reason)
+    _field(out, "status", status if reason == status else f"{status}, {reason}")
     _field(out, "task", f"{result.spec.task.name}  {result.task_digest[:12]}")
     _field(out, "agent", f"{result.agent} {result.agent_version or ''}")
     _field(out, "model", result.spec.endpoint or "none")

@@ -221,11 +221,16 @@ class Client:
         """The sealed trace of a rollout's last attempt.
 
         Raises:
-            UsageError: there is no result yet, or no model was called.
+            UsageError: there is no such rollout, no result yet, or no model was called.
         """
-        result = await self.handle(rollout).stored()
+        handle = self.handle(rollout)
+        result = await handle.stored()
         if result is None:
-            raise UsageError(f"rollout {rollout!r} has no result yet: `rolldock show {rollout}`")
+            status = await handle.status()
+            raise UsageError(
+                f"rollout {rollout!r} has no trace yet, it is {status.state} ({status.stage}): "
+                f"wait for its result, or see `rolldock show {rollout}`"
+            )
         if result.trace is None or (content := await self.store.get(result.trace.ref)) is None:
             raise UsageError(f"rollout {rollout!r} has no trace: its agent called no model")
         return Trace.model_validate_json(content)

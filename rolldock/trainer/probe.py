@@ -10,6 +10,8 @@ _PROBE_SECONDS: Final = 60.0
 """A cold server may have to load its model first."""
 _PARAMETER_REFUSED: Final = frozenset({400, 422})
 _UNAUTHORIZED: Final = frozenset({401, 403})
+_NOT_THERE: Final = frozenset({404, 405})
+_URL_ENDS: Final = "which ends before /chat/completions, e.g. http://127.0.0.1:8000/v1"
 
 
 async def probe_endpoint(url: str, model: str, api_key: str | None) -> bool:
@@ -46,7 +48,7 @@ async def _post(client: httpx.AsyncClient, target: str, body: dict[str, Any]) ->
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise UsageError(
             f"no model server answers at {target} ({error or type(error).__name__}): "
-            "check --model-url, which ends before /chat/completions, e.g. http://127.0.0.1:8000/v1"
+            f"check the URL, {_URL_ENDS}"
         ) from error
 
 
@@ -60,8 +62,12 @@ def _check(response: httpx.Response, target: str, model: str) -> None:
         said = " ".join(response.text.split())[:300]
         raise UsageError(
             f"the model server at {target} answers HTTP {response.status_code} "
-            f"for model {model!r}: {said}"
+            f"for model {model!r}: {said}{_mend(response.status_code)}"
         )
+
+
+def _mend(code: int) -> str:
+    return f": check the model's name and the URL, {_URL_ENDS}" if code in _NOT_THERE else ""
 
 
 def _choices(response: httpx.Response, target: str) -> dict[str, Any]:
@@ -69,7 +75,10 @@ def _choices(response: httpx.Response, target: str) -> dict[str, Any]:
         body = response.json()
         return {**cast(dict[str, Any], body), **cast(dict[str, Any], body["choices"][0])}
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise UsageError(f"{target} does not answer as chat completions do: no choices") from error
+        raise UsageError(
+            f"{target} does not answer as chat completions do (no choices): check the URL, "
+            f"{_URL_ENDS}"
+        ) from error
 
 
 def _has_token_ids(answer: dict[str, Any]) -> bool:

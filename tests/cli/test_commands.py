@@ -109,7 +109,9 @@ async def test_a_rollout_is_listed_and_shown(client: Client, say: Say) -> None:
     table = await say(run(request))
     assert "agent_completed" in table
     rollout = "seen/hello-world/bash/seen/0"
-    assert rollout in await say(ls.ls("seen", as_json=False))
+    listed = await say(ls.ls("seen", as_json=False))
+    [row] = [line.split() for line in listed.splitlines() if line.startswith(rollout)]
+    assert row[1:5] == ["completed", "1", "agent_completed", "3"]
     assert json.loads(await say(ls.ls("seen", as_json=True)))["rollout"] == rollout
     shown = await say(show.show(rollout, as_json=False))
     assert "await_agent" in shown
@@ -150,9 +152,9 @@ async def test_ctrl_c_leaves_rollouts_that_can_be_cancelled(client: Client, say:
 async def test_unknown_rollouts_are_named(client: Client) -> None:
     """`show`, `trace` and `cancel` of an id that is nobody's say so."""
     for action in (show.show("no/one", as_json=False), trace.trace("no/one", as_json=False)):
-        with pytest.raises(UsageError, match="no/one"):
+        with pytest.raises(UsageError, match="no rollout 'no/one'"):
             await action
-    with pytest.raises(UsageError, match="no/one"):
+    with pytest.raises(UsageError, match="no rollout 'no/one'"):
         await cancel.cancel(["no/one"])
 
 

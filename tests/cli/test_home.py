@@ -24,6 +24,13 @@ def test_a_secret_is_drawn_once(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["secret"]
 
 
+def test_only_its_owner_may_enter_a_home(tmp_path: Path) -> None:
+    """The directories above it that were missing are as private as itself: they may be homes."""
+    Home(tmp_path / "outer" / "home").make()
+    for made in ("outer", "outer/home", "outer/home/logs"):
+        assert mode(tmp_path / made) == 0o700
+
+
 def test_one_stack_per_home(tmp_path: Path) -> None:
     """Whoever comes second is told whose the home is; a free home can be taken again."""
     home = Home(tmp_path / "home")

@@ -1,8 +1,10 @@
 """Wrong usage through the real command: one line that names the thing, and exit code 2."""
 
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from rolldock.cli.stack.processes import processes_of
 
+ROLLDOCK = Path(sys.executable).with_name("rolldock")
 Rolldock = Callable[..., subprocess.CompletedProcess[str]]
 HELLO = Path(__file__).parents[2] / "examples" / "tasks" / "hello-world"
 NOWHERE = "127.0.0.1:1"
@@ -56,6 +59,18 @@ def test_unknown_agent(rolldock: Rolldock) -> None:
 def test_agent_without_model(rolldock: Rolldock) -> None:
     """An agent that calls a model needs one to be named."""
     assert "--model" in one_line(rolldock("run", HELLO, "--agent", "bash"))
+
+
+def test_two_tasks_of_one_name(rolldock: Rolldock) -> None:
+    """Tasks that would share rollout ids are refused, both directories named."""
+    said = one_line(rolldock("run", HELLO, HELLO, "--agent", "oracle"))
+    assert said.count(str(HELLO)) == 2
+    assert "-n" in said
+
+
+def test_empty_id(rolldock: Rolldock) -> None:
+    """An empty --id, as from an unset variable, would never re-attach: it is refused."""
+    assert "--id is empty" in one_line(rolldock("run", HELLO, "--agent", "oracle", "--id", ""))
 
 
 def test_unset_key_variable(rolldock: Rolldock) -> None:
@@ -110,12 +125,59 @@ def test_up_with_a_port_in_use(rolldock: Rolldock, home: Path) -> None:
     assert not (home / "stack.env").exists()
 
 
+def as_nobody(
+    environment: dict[str, str], *arguments: str | Path
+) -> subprocess.CompletedProcess[str]:
+    """Runs `rolldock` as another user than root, who owns the same files."""
+    return subprocess.run(
+        ["unshare", "--user", "--map-user=1000", "--", ROLLDOCK, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_up_needs_root(environment: dict[str, str], home: Path) -> None:
+    """Not root: one line that says so, and no process is left."""
+    done = as_nobody(environment, "up", "--auto-ports")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "need root" in done.stderr
+    assert not home.exists()
+
+
+def test_files_of_another_user(environment: dict[str, str], home: Path) -> None:
+    """A home that this user may not read is named, with the variables that choose another."""
+    home.mkdir(mode=0)
+    said = one_line(as_nobody(environment, "ls"))
+    assert str(home) in said
+    assert "ROLLDOCK_HOME" in said
+
+
 def test_unknown_flag(rolldock: Rolldock) -> None:
     """What the command line does not know has exit code 2 and the way to its help."""
     done = rolldock("run", HELLO, "--agnet", "oracle")
     assert done.returncode == 2
     assert "--help" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_among_the_imports(environment: dict[str, str]) -> None:
+    """Ctrl-C before the command has begun its work ends it without a traceback."""
+    with subprocess.Popen(
+        [ROLLDOCK, "ls"], env=environment | {"PYTHONPROFILEIMPORTTIME": "1"}, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        said = b""
+        for line in process.stderr:
+            if b"typer" in line:
+                process.send_signal(signal.SIGINT)
+                said = process.stderr.read()
+                break
+    assert process.returncode == -signal.SIGINT
+    assert b"Traceback" not in said
 
 
 def test_help_loads_no_server_library(rolldock: Rolldock) -> None:

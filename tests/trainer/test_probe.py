@@ -130,6 +130,12 @@ async def test_another_error_is_shown(server: ModelServer, status: int) -> None:
     assert len(server.requests) == 1
 
 
+async def test_a_wrong_path_says_how_the_url_ends(server: ModelServer) -> None:
+    """The URL of the call itself in place of its base is the likely mistake."""
+    with pytest.raises(UsageError, match=r"HTTP 404 .* ends before /chat/completions"):
+        await probe_endpoint(f"{server.url}/chat/completions", "m", None)
+
+
 @pytest.mark.parametrize(
     "text",
     ["<html>hello</html>", "", "[]", "3", '"x"', "{}", '{"choices": []}', '{"choices": ["x"]}'],

@@ -9,9 +9,12 @@ app = typer.Typer(help="Agents that this release knows.", no_args_is_help=True)
 
 @app.command()
 def install(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="See `agents ls`.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="See `agents ls`.")],
 ) -> None:
-    """Install agents into this machine's cache, which local sandboxes see."""
+    """Install agents into this machine's cache.
+
+    Local sandboxes see it, read-only.
+    """
     from rolldock.cli import agents as action
     from rolldock.cli.perform import perform
 
@@ -20,7 +23,7 @@ def install(
 
 @app.command()
 def ls() -> None:
-    """List the agents, their pinned versions and whether they are installed here."""
+    """List the agents, and which are installed here."""
     from rolldock.cli import agents as action
     from rolldock.cli.perform import perform
 

@@ -18,7 +18,7 @@ class DeliveryChoice(StrEnum):
 
 
 def run(
-    tasks: Annotated[list[Path], typer.Argument(metavar="TASK_DIR...", help="Harbor tasks.")],
+    tasks: Annotated[list[Path], typer.Argument(metavar="TASK_DIR", help="Harbor tasks.")],
     agent: Annotated[str, typer.Option("--agent", "-a", help="The agent; see `agents ls`.")],
     model: Annotated[str | None, typer.Option(help="The model's name at its server.")] = None,
     model_url: Annotated[
@@ -38,16 +38,18 @@ def run(
     ] = None,
     experiment: Annotated[str, typer.Option(help="What the rollouts belong to.")] = "default",
     image: Annotated[
-        str | None, typer.Option(help="The sandbox image; `host`: this machine.")
+        str | None,
+        typer.Option(help="The sandbox image [default: the task's]; `host`: this machine."),
     ] = None,
     attempts: Annotated[
         int, typer.Option(min=1, max=10, help="Sandboxes to try, one after another.")
     ] = 3,
     max_turns: Annotated[int | None, typer.Option(min=1, help="Model calls at most.")] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0.001, help="For the agent.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.001, help="For the agent [default: the task's]."),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, max=5)] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, max=5, help="Of sampling.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Of one reply.")] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the agent.")
@@ -122,9 +124,12 @@ def trace(rollout: _Id, as_json: _Json = False) -> None:
 
 
 def cancel(
-    rollouts: Annotated[list[str], typer.Argument(metavar="ID...", help="Rollouts to cancel.")],
+    rollouts: Annotated[list[str], typer.Argument(metavar="ID", help="Rollouts to cancel.")],
 ) -> None:
-    """Cancel rollouts: the agent is stopped, its trace kept, its sandbox deleted."""
+    """End rollouts; what they did is kept.
+
+    The agent is stopped, its trace sealed, its sandbox deleted.
+    """
     from rolldock.cli import cancel as action
     from rolldock.cli.perform import perform
 

@@ -42,7 +42,10 @@ def up(
 
 
 def init() -> None:
-    """Make the secret and register the search attributes; again changes nothing."""
+    """Make the secret and the search attributes.
+
+    Once for an installation without `rolldock up`; again changes nothing.
+    """
     from rolldock.cli import init as action
     from rolldock.cli.perform import perform
 

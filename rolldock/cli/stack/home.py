@@ -34,8 +34,9 @@ class Home:
             UsageError: it cannot be made or written.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.logs.mkdir(exist_ok=True, mode=0o700)
+            # One by one: `parents=True` would make those above it for everybody to read.
+            for directory in (*reversed(self.root.parents), self.root, self.logs):
+                directory.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise UsageError(
                 f"{self.root}: {error.strerror}: set ROLLDOCK_HOME to a directory that you can "

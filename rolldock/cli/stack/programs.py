@@ -42,6 +42,11 @@ def check_machine(options: StackOptions) -> None:
     Raises:
         UsageError: something is missing.
     """
+    if os.geteuid() != 0:
+        raise UsageError(
+            "the stack's local sandboxes need root: run this as root (a Docker backend, which "
+            "needs none, is planned)"
+        )
     if options.worker and not (CHECKOUT / "worker.py").exists():
         raise UsageError(
             f"{CHECKOUT} holds no worker.py: the stack runs from a checkout of Rolldock, "
