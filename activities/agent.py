@@ -52,7 +52,7 @@ class AgentActivities:
         async with as_failures(), heartbeating():
             order = request.order
             agent = get_agent(order.spec.agent.name)
-            task = await self._tools.tasks.get(order.spec.task.digest)
+            task = await self._tools.tasks.get(order.spec.task)
             token = await self._open_session(order, agent)
             launch = agent.launch(self._context(order, agent, request.workdir))
             job = jobs.job_id(order.attempt)

@@ -48,7 +48,7 @@ class SandboxActivities:
             done = await self._tools.store.get(keys.result(order.rollout))
             if done is not None:
                 return CreateResult(existing=without_artifacts(read_result(done)))
-            request = self._request(order, await self._tools.tasks.get(order.spec.task.digest))
+            request = self._request(order, await self._tools.tasks.get(order.spec.task))
             try:
                 created = await create_sandbox(
                     self._tools.sandboxes,
@@ -72,7 +72,7 @@ class SandboxActivities:
             workdir = await set_up(
                 self._tools.sandboxes,
                 place.sandbox_id,
-                await self._tools.tasks.get(spec.task.digest),
+                await self._tools.tasks.get(spec.task),
                 agent,
                 version,
                 spec.limits.setup_seconds,

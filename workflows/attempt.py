@@ -303,8 +303,9 @@ class Attempt:
         """A cancel, or the rollout's own deadline, whichever it was."""
         self._rewards = {}
         if is_cancelled():
-            reason = workflow.cancellation_reason() or "no reason given"
-            self.failure = failure(self._stage, Cause.CANCELLED, f"cancelled: {reason}")
+            reason = workflow.cancellation_reason()
+            said = f"cancelled: {reason}" if reason else "cancelled"
+            self.failure = failure(self._stage, Cause.CANCELLED, said)
             self._stop_reason = StopReason.CANCELLED
         else:
             total = self._order.spec.limits.total_seconds
