@@ -50,7 +50,8 @@ async def _once_waiting(client: Client, sandboxes: Sandboxes, rollout: str) -> O
     """The rollout's sandbox, once its agent waits for /tmp/go."""
     while True:
         for one in await client.sandboxes():
-            if one.sandbox.owner.rollout == rollout:
+            # One that is still being made is listed too, and runs no commands yet.
+            if one.sandbox.owner.rollout == rollout and one.sandbox.status == "RUNNING":
                 seen = await sandboxes.run(
                     one.sandbox.id,
                     "test -e /tmp/waiting",
