@@ -68,11 +68,10 @@ class Attempt:
         self.existing: RolloutResult | None = None
         """The result that this rollout already had: nothing was created."""
 
-    async def carry_out(self, deadline: datetime) -> None:
+    async def carry_out(self) -> None:
         """The phases of an attempt, up to the grade or to whatever ended it before."""
-        self._deadline = deadline
         try:
-            async with asyncio.timeout((deadline - workflow.now()).total_seconds()):
+            async with asyncio.timeout((self._deadline - workflow.now()).total_seconds()):
                 await self._create_sandbox()
                 if self.existing is not None:
                     return

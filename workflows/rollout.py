@@ -40,7 +40,7 @@ class RolloutWorkflow:
         earlier: tuple[AttemptResult, ...] = ()
         while True:
             attempt = Attempt(self._order(len(earlier) + 1), request.pace, lambda: self._stop)
-            await attempt.carry_out(self._deadline)
+            await attempt.carry_out()
             if attempt.existing is not None:
                 story.mark_end(attempt.existing, clean=True)
                 return self._close(attempt.existing)

@@ -34,11 +34,10 @@ async def read_facts(log: SessionLog, settle_seconds: float = SETTLE_SECONDS) ->
     end = await log.ended()
     newest = await _newest_reply(log)
     return SessionFacts(
-        has_turn=await log.n_turns() > 0,
+        # Counting reads every reply; the newest one nearly always tells.
+        has_turn=isinstance(newest, TurnReply) or await log.n_turns() > 0,
         end_reason=_reason(end, newest),
-        last_error=newest.message
-        if isinstance(newest, TurnError) and not was_aborted(newest)
-        else None,
+        last_error=newest.message if isinstance(newest, TurnError) else None,
         undelivered=await _undelivered(log, settle_seconds),
     )
 
