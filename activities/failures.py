@@ -1,13 +1,28 @@
-"""The one place where a domain error becomes a Temporal failure, its type the cause."""
+"""The one place where a domain error becomes a Temporal failure, its type the cause.
 
+What may be tried again, and after how long, is read from the table in `rolldock/errors.py`.
+"""
+
+import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Final
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from rolldock.errors import StageError, TransientStageError, UnavailableError, UsageError
+from rolldock.errors import (
+    RETRIES,
+    StageError,
+    TransientStageError,
+    UnavailableError,
+    UsageError,
+)
 from rolldock.models.failure import Cause
+
+_SPREAD: Final = 0.25
+"""Thousands of rollouts that fail together do not come back together."""
 
 
 @asynccontextmanager
@@ -20,18 +35,23 @@ async def as_failures() -> AsyncGenerator[None, None]:
     try:
         yield
     except TransientStageError as error:
-        raise ApplicationError(
-            str(error),
-            type=error.cause,
-            next_retry_delay=_delay(error.retry_after_seconds),
-        ) from error
+        raise _transient(error, error.cause, error.retry_after_seconds) from error
     except StageError as error:
         raise ApplicationError(str(error), type=error.cause, non_retryable=True) from error
     except UsageError as error:
         raise ApplicationError(str(error), type=Cause.TASK_INVALID, non_retryable=True) from error
     except UnavailableError as error:
-        raise ApplicationError(str(error), type=Cause.STORE_UNAVAILABLE) from error
+        raise _transient(error, Cause.STORE_UNAVAILABLE) from error
 
 
-def _delay(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)
+def _transient(
+    error: Exception, cause: Cause, retry_after_seconds: float | None = None
+) -> ApplicationError:
+    backoff = RETRIES[cause].in_place
+    if backoff is None:
+        return ApplicationError(str(error), type=cause, non_retryable=True)
+    least = retry_after_seconds
+    if least is None:
+        least = backoff.seconds(activity.info().attempt) * (1 - _SPREAD)
+    delay = timedelta(seconds=least * random.uniform(1, 1 + 2 * _SPREAD))
+    return ApplicationError(str(error), type=cause, next_retry_delay=delay)

@@ -6,8 +6,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
 
 with workflow.unsafe.imports_passed_through():
+    from rolldock.errors import RETRIES
     from rolldock.models import names
-    from rolldock.models.failure import NEW_ATTEMPT, Cause, Failure
+    from rolldock.models.failure import Cause, Failure
     from rolldock.models.result import Stage
 
 _MESSAGE_CHARACTERS: Final = 2000
@@ -48,7 +49,7 @@ def failure(stage: Stage, cause: Cause, message: str) -> Failure:
         stage=stage,
         cause=cause,
         message=message[:_MESSAGE_CHARACTERS],
-        retryable=cause in NEW_ATTEMPT,
+        retryable=RETRIES[cause].new_attempt,
     )
 
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from rolldock.agents.agent import Agent
-from rolldock.models.failure import NEW_ATTEMPT, Cause, Failure
+from rolldock.errors import RETRIES
+from rolldock.models.failure import Cause, Failure
 from rolldock.models.result import Stage, StopReason
 from rolldock.models.session import EndReason, SessionFacts
 
@@ -46,5 +47,5 @@ def failure(agent: Agent, reason: StopReason, facts: SessionFacts) -> Failure | 
 
 def _failure(cause: Cause, message: str) -> Failure:
     return Failure(
-        stage=Stage.STOP_AGENT, cause=cause, message=message, retryable=cause in NEW_ATTEMPT
+        stage=Stage.STOP_AGENT, cause=cause, message=message, retryable=RETRIES[cause].new_attempt
     )

@@ -1,8 +1,10 @@
 """Why a rollout has no reward: one closed enum of causes, and the record that names one.
 
-What follows from a cause is fixed here, once. `new attempt`: a fresh sandbox and a fresh trace, up
-to the spec's limit. `graded`: the tests still run. A failed rollout never has a reward, so nothing
-of it is trained on; what is graded is a result with a stop reason, not a failure.
+What follows from a cause, drawn for a reader; what is retried is decided by the table `RETRIES` in
+`rolldock/errors.py`, which a test holds against this one. `new attempt`: a fresh sandbox and a
+fresh trace, up to the spec's limit. `graded`: the tests still run. A failed rollout never has a
+reward, so nothing of it is trained on; what is graded is a result with a stop reason, not a
+failure.
 
 cause                 new attempt  graded  reward valid  trainable
 sandbox_unavailable   yes          no      no            no     create failed or never ran
@@ -32,7 +34,7 @@ terminated            no           no      no            no     the workflow was
 """
 
 from enum import StrEnum
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
@@ -67,23 +69,6 @@ class Cause(StrEnum):
     CANCELLED = "cancelled"
     TERMINATED = "terminated"
 
-
-NEW_ATTEMPT: Final = frozenset(
-    {
-        Cause.SANDBOX_UNAVAILABLE,
-        Cause.SANDBOX_LOST,
-        Cause.SANDBOX_OOM,
-        Cause.SANDBOX_EXPIRED,
-        Cause.SETUP_FAILED,
-        Cause.JOB_LOST,
-        Cause.GATEWAY_LOST,
-        Cause.TUNNEL_LOST,
-        Cause.VERIFIER_FAILED,
-        Cause.STORE_UNAVAILABLE,
-        Cause.INTERNAL,
-    }
-)
-"""The causes that a fresh sandbox may mend."""
 
 CauseName: TypeAlias = Annotated[Cause | str, Field(union_mode="left_to_right")]
 """A cause, or the name of one that a later version wrote."""

@@ -17,7 +17,6 @@ from rolldock.sandbox.labels import Ownership
 from rolldock.store import keys
 from rolldock.store.store import Store
 
-_QUOTA_RETRY_SECONDS: Final = 60.0
 _OVERTIME: Final = 2
 """Times the patience: a sandbox that was made before its worker died is still taken up so long."""
 
@@ -115,7 +114,6 @@ async def _check_quota(sandboxes: Sandboxes, owner: Ownership, max_live: int) ->
             Cause.QUOTA,
             f"{live} sandboxes of this deployment are alive, the limit is {max_live} "
             "(ROLLDOCK_MAX_LIVE_SANDBOXES): waiting for room",
-            _QUOTA_RETRY_SECONDS,
         )
 
 

@@ -7,6 +7,8 @@ nobody else looks at its exceptions.
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx
@@ -104,9 +106,16 @@ def is_unknown_sandbox(error: BaseException) -> bool:
 
 
 def _retry_after_seconds(error: BaseException) -> float | None:
+    """Seconds, or a date, as HTTP allows both."""
     response = _response(error)
     value = "" if response is None else response.headers.get("retry-after", "")
-    return float(value) if value.isdigit() else None
+    if value.isdigit():
+        return float(value)
+    try:
+        seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, seconds)
 
 
 def stage_error(error: BaseException, otherwise: Cause) -> StageError:

@@ -2,8 +2,9 @@
 
 from collections import Counter
 
+from rolldock.errors import RETRIES, Backoff
 from rolldock.models import failure
-from rolldock.models.failure import NEW_ATTEMPT, Cause, Failure
+from rolldock.models.failure import Cause, Failure
 
 
 def table() -> list[list[str]]:
@@ -27,7 +28,30 @@ def test_every_row_says_what_it_means() -> None:
 def test_the_column_new_attempt_is_the_rule() -> None:
     """`yes` stands where a new attempt is allowed, `no` everywhere else."""
     drawn = {row[0]: row[1] for row in table()}
-    assert drawn == {str(cause): "yes" if cause in NEW_ATTEMPT else "no" for cause in Cause}
+    assert drawn == {
+        str(cause): "yes" if RETRIES[cause].new_attempt else "no" for cause in Cause
+    }
+
+
+def test_every_cause_has_a_retry() -> None:
+    """The table of retries names every cause."""
+    assert set(RETRIES) == set(Cause)
+
+
+def test_what_needs_a_person_is_never_tried_again() -> None:
+    """A bad task, a bad image, no credit, a refused key: neither in place nor anew."""
+    for cause in (
+        Cause.TASK_INVALID,
+        Cause.IMAGE_UNAVAILABLE,
+        Cause.PAYMENT_REQUIRED,
+        Cause.UNAUTHORIZED,
+    ):
+        assert (RETRIES[cause].in_place, RETRIES[cause].new_attempt) == (None, False)
+
+
+def test_a_backoff_doubles_up_to_its_longest() -> None:
+    """1, 2, 4, 8, then 10 seconds for ever."""
+    assert [Backoff(1, 10).seconds(n) for n in (1, 2, 3, 4, 5, 500)] == [1, 2, 4, 8, 10, 10]
 
 
 def test_no_failure_has_a_reward_or_is_trained_on() -> None:

@@ -130,10 +130,10 @@ def test_a_refused_image_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("7", 7.0), ("", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)]
+    ("value", "seconds"), [("7", 7.0), ("", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)]
 )
 def test_retry_after_is_passed_on(value: str, seconds: float | None) -> None:
-    """In seconds where the server said so."""
+    """In seconds, where the server said so; a date that has passed is now."""
     found = stage_error(answered(429, {"retry-after": value}), OTHERWISE)
     assert isinstance(found, TransientStageError)
     assert found.retry_after_seconds == seconds
