@@ -11,21 +11,24 @@ from datetime import timedelta
 from typing import NoReturn
 
 from temporalio.client import Client as Temporal
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import Interceptor, Worker
 
 from activities.agent import AgentActivities
 from activities.grading import GradingActivities
+from activities.reaping import ReapingActivities
 from activities.sandbox import SandboxActivities
 from activities.tasks import Tasks
 from activities.tools import Tools
 from activities.trace import TraceActivities
-from rolldock.errors import RolldockError
+from rolldock.errors import RolldockError, UsageError
 from rolldock.models import names
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.jobs import JobWatch
 from rolldock.settings import Settings
 from rolldock.store.store import Store
 from rolldock.trainer.connection import connect_temporal, deployment_of, missing_attributes
+from workflows.reaper import ReaperWorkflow
 from workflows.rollout import RolloutWorkflow
 
 MAX_STAGES = 2000
@@ -56,10 +59,11 @@ def workers(
     )
     sandbox, agent = SandboxActivities(tools), AgentActivities(tools)
     grading, trace = GradingActivities(tools), TraceActivities(tools)
+    reaping = ReapingActivities(tools, temporal)
     rollouts = Worker(
         temporal,
         task_queue=names.ROLLOUT_QUEUE,
-        workflows=[RolloutWorkflow],
+        workflows=[RolloutWorkflow, ReaperWorkflow],
         activities=[
             sandbox.set_up_sandbox,
             agent.start_agent,
@@ -68,6 +72,7 @@ def workers(
             grading.grade,
             trace.seal_trace,
             sandbox.delete_sandbox,
+            reaping.sweep,
         ],
         max_concurrent_activities=MAX_STAGES,
         graceful_shutdown_timeout=GRACE,
@@ -90,7 +95,7 @@ async def run(role: str, settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    temporal = await connect_temporal(settings)
+    temporal = await connect_temporal(settings, _runtime(settings))
     missing = await missing_attributes(temporal)
     if missing:
         raise RolldockError(f"search attributes {', '.join(missing)} are missing: rolldock init")
@@ -107,6 +112,24 @@ async def run(role: str, settings: Settings) -> None:
         await stop.wait()
         # Together: one after the other would go on taking work, and take twice the grace.
         await asyncio.gather(*(worker.shutdown() for worker in running))
+
+
+def _runtime(settings: Settings) -> Runtime:
+    """The SDK's own runtime, or one that serves Prometheus metrics where the settings say.
+
+    Raises:
+        UsageError: the address cannot be used.
+    """
+    if settings.metrics_address is None:
+        return Runtime.default()
+    metrics = PrometheusConfig(bind_address=settings.metrics_address)
+    try:
+        return Runtime(telemetry=TelemetryConfig(metrics=metrics))
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"ROLLDOCK_METRICS_ADDRESS = {settings.metrics_address!r} cannot be used ({error}): "
+            "give an address and a free port, such as 127.0.0.1:9464"
+        ) from error
 
 
 def main() -> NoReturn:

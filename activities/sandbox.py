@@ -13,9 +13,11 @@ from activities.tools import Tools
 from rolldock.agents.registry import get_agent
 from rolldock.deadlines import attempt_deadline
 from rolldock.errors import StageError
+from rolldock.gateway.session_log import SessionLog
 from rolldock.harbor.task import Task
 from rolldock.models import names
 from rolldock.models.result import Stage
+from rolldock.models.session import EndReason
 from rolldock.models.stages import (
     CreateResult,
     DeleteRequest,
@@ -30,6 +32,7 @@ from rolldock.sandbox.creation import CreateRefused, create_sandbox
 from rolldock.sandbox.deletion import delete_sandboxes
 from rolldock.sandbox.labels import Ownership
 from rolldock.sandbox.setup import set_up
+from rolldock.sandbox.superseding import delete_superseded, superseded
 from rolldock.store import keys
 
 _SECONDS_PER_MINUTE = 60
@@ -49,6 +52,7 @@ class SandboxActivities:
             if done is not None:
                 return CreateResult(existing=without_artifacts(read_result(done)))
             request = self._request(order, await self._tools.tasks.get(order.spec.task))
+            await self._end_superseded(order)
             try:
                 created = await create_sandbox(
                     self._tools.sandboxes,
@@ -83,6 +87,7 @@ class SandboxActivities:
     async def delete_sandbox(self, request: DeleteRequest) -> DeleteResult:
         """Safe to run twice: what is gone stays gone."""
         async with as_failures(), heartbeating():
+            await self._end_superseded(request.order)
             deleted = await delete_sandboxes(
                 self._tools.sandboxes,
                 self._tools.store,
@@ -93,6 +98,19 @@ class SandboxActivities:
                 + self._tools.settings.listing_lag_seconds,
             )
             return DeleteResult(deleted=deleted)
+
+    async def _end_superseded(self, order: Order) -> None:
+        """After a reset: end the sessions of the rollout's other attempts, delete their sandboxes.
+
+        At the create, so that never two agents work; again at the delete, for an old create that
+        took effect meanwhile.
+        """
+        if not order.after_reset:
+            return
+        for found in await superseded(self._tools.sandboxes, self._owner(order)):
+            log = SessionLog(self._tools.store, str(found.owner.attempt))
+            await log.end(EndReason.SUPERSEDED, by=f"attempt:{order.attempt}")
+            await delete_superseded(self._tools.sandboxes, self._tools.store, found)
 
     def _owner(self, order: Order) -> Ownership:
         return Ownership(

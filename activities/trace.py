@@ -7,11 +7,10 @@ from temporalio import activity
 from activities.failures import as_failures
 from activities.heartbeat import heartbeating
 from activities.tools import Tools
-from rolldock.agents.registry import get_agent
-from rolldock.gateway.seal import seal
-from rolldock.models.result import AttemptResult, Stage
+from rolldock.models.result import Stage
 from rolldock.models.stages import SealRequest, SealResult
-from rolldock.results import build_result, commit, without_artifacts
+from rolldock.results import without_artifacts
+from rolldock.sealing import seal_attempt, seal_rollout
 
 
 class TraceActivities:
@@ -24,18 +23,10 @@ class TraceActivities:
     async def seal_trace(self, request: SealRequest) -> SealResult:
         """Safe to run twice: trace and result are created once, a second run returns the first."""
         async with as_failures(), heartbeating():
-            sealed = await self._seal(request)
-            request = request.model_copy(update={"attempt": sealed})
+            store, now = self._tools.store, datetime.now(UTC)
             if not request.last:
-                return SealResult(attempt=sealed)
-            result = await commit(self._tools.store, build_result(request, datetime.now(UTC)))
+                return SealResult(attempt=await seal_attempt(store, request, now))
+            result = await seal_rollout(store, request, now)
+            # The record that stands may be another's, written after this run was terminated.
+            sealed = result.attempts[-1] if result.attempts else request.attempt
             return SealResult(attempt=sealed, result=without_artifacts(result))
-
-    async def _seal(self, request: SealRequest) -> AttemptResult:
-        """The attempt with its trace; an agent that calls no model has none."""
-        attempt, spec = request.attempt, request.order.spec
-        now = datetime.now(UTC)
-        if get_agent(spec.agent.name).dialect is None:
-            return attempt.model_copy(update={"ended_at": now})
-        summary = await seal(self._tools.store, attempt.attempt, request.order.rollout, now)
-        return attempt.model_copy(update={"ended_at": now, "trace": summary})

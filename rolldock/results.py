@@ -90,6 +90,8 @@ def _not_trainable_because(request: SealRequest) -> str | None:
         return f"it is {request.status}: it has no reward"
     if last.stop_reason in _NOT_TRAINED_ON:
         return f"it ended by {last.stop_reason}"
+    if last.trace_error is not None:
+        return f"its trace could not be sealed: {last.trace_error}"
     if last.trace is None or last.trace.n_turns == 0:
         return "no model was called"
     if last.trace.n_samples == 0:

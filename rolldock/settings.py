@@ -67,6 +67,14 @@ class Settings(BaseSettings):
     """How long after its last byte a create without a reply may still take effect."""
     listing_lag_seconds: float = Field(default=10, ge=0)
     """How late the provider's list may be."""
+    reap_every_minutes: float = Field(default=5, gt=0)
+    """Between two sweeps of the reaper; taken up by `rolldock init` and `rolldock up`."""
+    grace_seconds: float = Field(default=600, ge=0)
+    """How young a sandbox the reaper spares."""
+    reap_cap: int = Field(default=500, ge=1)
+    """Sandboxes that one sweep deletes at most: what a mistake could cost."""
+    metrics_address: str | None = None
+    """Where a worker serves Prometheus metrics, such as 127.0.0.1:9464; None: nowhere."""
     heartbeat_seconds: float = Field(default=60, gt=0)
     """Heartbeat timeout of the stages; workers beat at a third of it or faster."""
     quota_hours: float = Field(default=3, gt=0)

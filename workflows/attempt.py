@@ -109,6 +109,7 @@ class Attempt:
             await settle(deleting)
         except ActivityError as error:
             workflow.logger.error("attempt %s leaked its sandbox: %s", self._order.attempt, error)
+            story.count_leak()
             return record, result, False
         return record, result, True
 

@@ -58,9 +58,11 @@ class RolloutWorkflow:
 
     def _order(self, number: int) -> Order:
         """A new attempt: its UUID is key, name, label and session of all that it makes."""
+        info = workflow.info()
         return Order(
             rollout=self._request.spec.id,
-            run=workflow.info().run_id,
+            run=info.run_id,
+            after_reset=info.run_id != info.first_execution_run_id,
             attempt=str(workflow.uuid4()),
             number=number,
             spec=self._request.spec,

@@ -84,7 +84,7 @@ def mark_stage(stage: Stage) -> None:
 
 def mark_end(result: RolloutResult | None, clean: bool) -> None:
     """Outcome and cleanup as search attributes, once."""
-    outcome = "none" if result is None else _outcome(result)
+    outcome = names.NO_OUTCOME if result is None else _outcome(result)
     _upsert(
         [
             _STAGE.value_set("done"),
@@ -92,6 +92,14 @@ def mark_end(result: RolloutResult | None, clean: bool) -> None:
             _CLEANUP.value_set("clean" if clean else "leaked"),
         ]
     )
+
+
+def count_leak() -> None:
+    """A sandbox that could not be deleted, as a metric."""
+    counter = workflow.metric_meter().create_counter(
+        "rolldock_leaked_rollouts", "Closed although their sandbox could not be deleted"
+    )
+    counter.add(1)
 
 
 def tell_end(result: RolloutResult) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rolldock.cli.connection import connected
 from rolldock.cli.console import cells, console, number, seconds, table
 from rolldock.models.result import IndexEntry
-from rolldock.trainer.client import LiveRollout
+from rolldock.trainer.live import LiveRollout
 
 _COLUMNS: Final = (
     *("rollout", "status", "reward", "stage or stop reason"),

@@ -1,4 +1,7 @@
-"""`rolldock sandboxes`: what is alive at the sandbox API, and whose it is. Deletes nothing."""
+"""`rolldock sandboxes` and `rolldock delete`: what is alive at the sandbox API, and whose it is.
+
+Deletes only what a person names.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,10 +12,13 @@ import typer
 
 from rolldock.cli.connection import connected
 from rolldock.cli.console import cells, console, table
+from rolldock.cli.reap import judged_table
+from rolldock.cli.text import plain
 from rolldock.errors import StageError, UnavailableError
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.labels import Ownership
-from rolldock.trainer.client import Client, OwnedSandbox
+from rolldock.trainer.client import Client
+from rolldock.trainer.housekeeping import OwnedSandbox
 
 _ANSWER_SECONDS: Final = 30.0
 
@@ -33,6 +39,36 @@ async def sandboxes(*, as_json: bool) -> int:
             *cells(owner.attempt, f"{sandbox.created_at:%Y-%m-%d %H:%M:%S}"),
         )
     console().print(made)
+    return 0
+
+
+async def leaked(*, as_json: bool) -> int:
+    """Ours that belong to no open rollout, or to none that can be told: what a sweep would look at.
+
+    Exit code 1 where there are any.
+    """
+    async with connected() as client, _answering(client):
+        found = await client.leaked()
+    if as_json:
+        for one in found:
+            typer.echo(one.model_dump_json())
+    elif found:
+        console().print(judged_table(found))
+    else:
+        typer.echo("no sandbox of this deployment is leaked")
+    return 1 if found else 0
+
+
+async def delete(sandbox_ids: list[str], *, foreign: bool) -> int:
+    """Delete each by its id.
+
+    Raises:
+        UsageError: one is not alive, belongs to an open rollout, or is another deployment's.
+    """
+    async with connected() as client, _answering(client):
+        for sandbox_id in sandbox_ids:
+            await client.delete_sandbox(sandbox_id, foreign=foreign)
+            typer.echo(plain(f"{sandbox_id}: deletion asked for"))
     return 0
 
 

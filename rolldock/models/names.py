@@ -7,6 +7,9 @@ patch, not an edit.
 from typing import Final
 
 ROLLOUT_WORKFLOW: Final = "Rollout"
+REAPER_WORKFLOW: Final = "Reaper"
+REAPER_SCHEDULE: Final = "rolldock-reaper"
+SWEEP_ACTIVITY: Final = "sweep"
 STOP_SIGNAL: Final = "stop"
 
 ROLLOUT_QUEUE: Final = "rolldock-rollouts"
@@ -36,10 +39,17 @@ SEARCH_ATTRIBUTES: Final = (
     ATTRIBUTE_CLEANUP,
 )
 
+NO_OUTCOME: Final = "none"
+"""The outcome of a rollout whose result could not be written."""
+
 MEMO_SPEC_DIGEST: Final = "spec_digest"
 
 DETAIL_REFUSED: Final = "refused"
 """A detail of a create's failure: it is certain that no request took effect."""
+
+# Headers of every call to a model server: routers may keep a session on one replica by them.
+SESSION_HEADER: Final = "X-Rolldock-Session"
+SLOT_HEADER: Final = "X-Rolldock-Slot"
 
 # Labels by which a sandbox proves whose it is.
 LABEL_DEPLOYMENT: Final = "rolldock-deployment:"

@@ -70,6 +70,8 @@ class AttemptResult(Record):
     agent_exit_code: int | None = None
     failure: Failure | None = None
     trace: TraceSummary | None = None
+    trace_error: str | None = None
+    """Why there is no trace although a session was recorded: its records are in the store."""
     artifacts: tuple[Artifact, ...] = ()
     started_at: UtcTime
     ended_at: UtcTime | None = None

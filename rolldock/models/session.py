@@ -64,7 +64,7 @@ class EndClaim(Record):
     kind: Literal["end"] = "end"
     reason: EndReason
     by: str
-    """Who wrote it: `stop_agent`, `attempt:{uuid}` or `gateway:{uuid}`."""
+    """Who wrote it: `stop_agent`, `attempt:{uuid}`, `gateway:{uuid}`, `reaper` or `client`."""
     claimed_at: UtcTime
 
 

@@ -41,6 +41,8 @@ class Order(Contract):
     deadline: UtcTime
     """When the attempt must be over, and its token expires; the rollout's own end until the sandbox
     runs, since only then the attempt's seconds count."""
+    after_reset: bool = False
+    """An earlier run of this rollout was reset: what it left of other attempts is ended."""
 
 
 class CreateResult(Contract):

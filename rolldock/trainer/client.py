@@ -7,16 +7,13 @@ every rollout can be found again by its id.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
 from pydantic import JsonValue
 from temporalio.client import Client as Temporal
-from temporalio.client import WorkflowExecution
 from temporalio.common import (
     Priority,
-    SearchAttributeKey,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
@@ -25,19 +22,23 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from rolldock.errors import UsageError
 from rolldock.harbor.task import Task, read_task
 from rolldock.models import names
-from rolldock.models.base import Contract
 from rolldock.models.endpoint import Endpoint, EngineMode
+from rolldock.models.reaping import SweepReport, SweepRequest, SweptSandbox
 from rolldock.models.result import IndexEntry, RolloutResult
 from rolldock.models.spec import RolloutSpec
 from rolldock.models.stages import Pace, RolloutRequest
 from rolldock.models.trace import Trace
-from rolldock.sandbox.client import Sandboxes, SandboxSummary
+from rolldock.sandbox.client import Sandboxes
 from rolldock.settings import Settings
 from rolldock.store import endpoints, keys
 from rolldock.store.store import Store
+from rolldock.trainer import housekeeping
+from rolldock.trainer.adding import add_endpoint
 from rolldock.trainer.connection import connect_temporal, deployment_of
 from rolldock.trainer.handle import RolloutHandle
-from rolldock.trainer.probe import probe_endpoint
+from rolldock.trainer.housekeeping import OwnedSandbox
+from rolldock.trainer.live import LiveRollout, list_live
+from rolldock.trainer.patience import patiently
 from rolldock.trainer.specs import build_spec, spec_digest
 from rolldock.trainer.starting import (
     check_same,
@@ -48,26 +49,6 @@ from rolldock.trainer.starting import (
 
 _MAX_POLLS: Final = 500
 """Long polls at once: Temporal refuses more than about 1,200 for a namespace."""
-
-
-class LiveRollout(Contract):
-    """A rollout that Temporal has open."""
-
-    id: str
-    experiment: str
-    task: str
-    agent: str
-    endpoint: str | None
-    stage: str
-    """As last marked: `create_sandbox`, `await_agent` or `grade`."""
-    started_at: datetime
-
-
-class OwnedSandbox(Contract):
-    """A living sandbox, and whether it is of this deployment."""
-
-    sandbox: SandboxSummary
-    ours: bool
 
 
 class Client:
@@ -146,6 +127,7 @@ class Client:
         Raises:
             UsageError: the id belongs to another spec, the endpoint is unknown, or the sandbox
                 would have to live longer than the provider allows.
+            UnavailableError: Temporal stayed away for minutes; a restart of it is waited out.
         """
         handle, wanted = self.handle(spec.id), spec_digest(spec)
         done = await handle.stored()
@@ -153,22 +135,9 @@ class Client:
             check_same(spec, wanted, done)
             return handle
         await check_startable(self.store, self.settings, spec)
-        with suppress(WorkflowAlreadyStartedError):
-            await self.temporal.start_workflow(
-                names.ROLLOUT_WORKFLOW,
-                RolloutRequest(spec=spec, spec_digest=wanted, pace=self._pace()),
-                id=spec.id,
-                task_queue=names.ROLLOUT_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                memo={names.MEMO_SPEC_DIGEST: wanted},
-                search_attributes=search_attributes(spec),
-                static_summary=summary(spec),
-                priority=Priority(
-                    priority_key=spec.priority, fairness_key=(spec.tenant or spec.experiment)[:64]
-                ),
-            )
-        await self._check_attached(spec, wanted)
+        # The id makes it safe to ask again: a start whose answer was lost is found, not repeated.
+        await patiently(lambda: self._start_workflow(spec, wanted), spec.id)
+        await patiently(lambda: self._check_attached(spec, wanted), spec.id)
         return handle
 
     def handle(self, rollout: str) -> RolloutHandle:
@@ -205,8 +174,7 @@ class Client:
 
     async def live(self) -> list[LiveRollout]:
         """The open rollouts, newest first."""
-        query = f"WorkflowType = '{names.ROLLOUT_WORKFLOW}' AND ExecutionStatus = 'Running'"
-        return [_live(found) async for found in self.temporal.list_workflows(query)]
+        return await list_live(self.temporal)
 
     async def finished(self, experiment: str | None = None) -> AsyncIterator[IndexEntry]:
         """The index's entries, in no particular order."""
@@ -252,30 +220,15 @@ class Client:
         Raises:
             UsageError: the server refuses, answers 401, or does not speak the protocol.
         """
-        token_ids = await probe_endpoint(url, model, api_key)
-        current = await endpoints.newest(self.store, name)
-        secret = self.settings.read_secret()
-        unchanged = (
-            current is not None
-            and (current.replicas, current.model, current.mode) == ((url,), model, mode)
-            and (current.token_ids, current.policy_version) == (token_ids, policy_version)
-            and _has_key(secret, current, api_key)
-        )
-        if current is not None and unchanged:
-            return current
-        return await endpoints.add(
+        return await add_endpoint(
             self.store,
-            Endpoint(
-                name=name,
-                version=1,
-                replicas=(url,),
-                model=model,
-                api_key=None if api_key is None else endpoints.encrypt_key(secret, api_key),
-                mode=mode,
-                token_ids=token_ids,
-                policy_version=policy_version,
-                created_at=datetime.now(UTC),
-            ),
+            self.settings.read_secret(),
+            name,
+            url=url,
+            model=model,
+            api_key=api_key,
+            mode=mode,
+            policy_version=policy_version,
         )
 
     async def endpoints(self) -> list[Endpoint]:
@@ -288,10 +241,38 @@ class Client:
     async def sandboxes(self) -> list[OwnedSandbox]:
         """Every living sandbox that our key can see, and whether it is ours."""
         async with self._sandboxes() as sandboxes:
-            return [
-                OwnedSandbox(sandbox=found, ours=found.owner.deployment == self.deployment)
-                for found in await sandboxes.alive()
-            ]
+            return await housekeeping.list_sandboxes(sandboxes, self.deployment)
+
+    async def leaked(self) -> list[SweptSandbox]:
+        """Our living sandboxes past the grace period that belong to no open rollout."""
+        grace = self.settings.grace_seconds
+        async with self._sandboxes() as sandboxes:
+            return await housekeeping.list_leaked(sandboxes, self.temporal, self.deployment, grace)
+
+    async def reap(
+        self, *, dry_run: bool = False, grace_seconds: float | None = None
+    ) -> SweepReport:
+        """One sweep now, by a worker: what is leaked is deleted, missing results are written.
+
+        Args:
+            grace_seconds: how young a sandbox is spared; None: the worker's setting.
+
+        Raises:
+            UnavailableError: no worker answers, or the sweep failed.
+        """
+        request = SweepRequest(dry_run=dry_run, grace_seconds=grace_seconds)
+        return await housekeeping.reap(self.temporal, request)
+
+    async def delete_sandbox(self, sandbox_id: str, *, foreign: bool = False) -> None:
+        """Delete one living sandbox by its id; with `foreign` also one that is not ours.
+
+        Raises:
+            UsageError: it is not alive, belongs to an open rollout, or is another's.
+        """
+        async with self._sandboxes() as sandboxes:
+            await housekeeping.delete_by_id(
+                sandboxes, self.temporal, self.deployment, sandbox_id, foreign=foreign
+            )
 
     @asynccontextmanager
     async def _sandboxes(self) -> AsyncGenerator[Sandboxes, None]:
@@ -301,6 +282,22 @@ class Client:
 
     async def _run_one(self, spec: RolloutSpec) -> RolloutResult:
         return await (await self.start(spec)).result()
+
+    async def _start_workflow(self, spec: RolloutSpec, wanted: str) -> None:
+        tenant = spec.tenant or spec.experiment
+        with suppress(WorkflowAlreadyStartedError):
+            await self.temporal.start_workflow(
+                names.ROLLOUT_WORKFLOW,
+                RolloutRequest(spec=spec, spec_digest=wanted, pace=self._pace()),
+                id=spec.id,
+                task_queue=names.ROLLOUT_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                memo={names.MEMO_SPEC_DIGEST: wanted},
+                search_attributes=search_attributes(spec),
+                static_summary=summary(spec),
+                priority=Priority(priority_key=spec.priority, fairness_key=tenant[:64]),
+            )
 
     async def _check_attached(self, spec: RolloutSpec, wanted: str) -> None:
         """Whether the workflow of this id, just started or found, runs this spec."""
@@ -318,28 +315,3 @@ class Client:
             quota_hours=self.settings.quota_hours,
             cleanup_hours=self.settings.cleanup_hours,
         )
-
-
-def _has_key(secret: bytes, endpoint: Endpoint, api_key: str | None) -> bool:
-    """Whether an endpoint holds this key; one that another secret encrypted has to be replaced."""
-    try:
-        return endpoints.decrypt_key(secret, endpoint) == api_key
-    except UsageError:
-        return False
-
-
-def _live(found: WorkflowExecution) -> LiveRollout:
-    attributes = found.typed_search_attributes
-
-    def value(name: str) -> str | None:
-        return attributes.get(SearchAttributeKey.for_keyword(name))
-
-    return LiveRollout(
-        id=found.id,
-        experiment=value(names.ATTRIBUTE_EXPERIMENT) or "",
-        task=value(names.ATTRIBUTE_TASK) or "",
-        agent=value(names.ATTRIBUTE_AGENT) or "",
-        endpoint=value(names.ATTRIBUTE_ENDPOINT),
-        stage=value(names.ATTRIBUTE_STAGE) or "",
-        started_at=found.start_time,
-    )

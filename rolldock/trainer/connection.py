@@ -1,5 +1,7 @@
 """Reaching Temporal: one way for client, worker and tests, with one data converter."""
 
+from functools import cache
+
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
@@ -8,6 +10,7 @@ from temporalio.api.operatorservice.v1 import (
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client as Temporal
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError
 
 from rolldock.errors import UnavailableError
@@ -15,8 +18,19 @@ from rolldock.models import names
 from rolldock.settings import Settings
 
 
-async def connect_temporal(settings: Settings) -> Temporal:
+@cache
+def _quiet() -> Runtime:
+    """A runtime whose native code says nothing of calls that are made again: what matters to the
+    caller is raised."""
+    errors = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=errors)))
+
+
+async def connect_temporal(settings: Settings, runtime: Runtime | None = None) -> Temporal:
     """A client of the configured Temporal namespace.
+
+    Args:
+        runtime: the SDK's runtime; None: one that logs nothing but errors.
 
     Raises:
         UnavailableError: nothing answers there.
@@ -26,6 +40,7 @@ async def connect_temporal(settings: Settings) -> Temporal:
             settings.temporal_address,
             namespace=settings.temporal_namespace,
             data_converter=pydantic_data_converter,
+            runtime=runtime or _quiet(),
         )
     except (RPCError, RuntimeError) as error:
         raise UnavailableError(

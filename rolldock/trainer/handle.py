@@ -1,7 +1,7 @@
 """One rollout as its starter sees it: status, result, stop, cancel."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from temporalio.client import Client as Temporal
@@ -15,24 +15,15 @@ from temporalio.service import RPCError, RPCStatusCode
 from rolldock.errors import UnavailableError, UsageError
 from rolldock.models import names
 from rolldock.models.base import Contract
-from rolldock.models.failure import Cause, Failure
-from rolldock.models.result import RolloutResult, Stage, Status, StopReason
-from rolldock.models.stages import RolloutRequest
-from rolldock.results import commit, read_result
+from rolldock.models.result import RolloutResult, Stage
+from rolldock.results import read_result
 from rolldock.store import keys
 from rolldock.store.store import Store
+from rolldock.trainer.ended import write_result_of
+from rolldock.trainer.patience import is_transient, patiently
 
 _WAIT_SECONDS: Final = 5.0
 """Between two looks at a busy Temporal: a long poll was refused."""
-_PATIENCE_SECONDS: Final = 300.0
-"""How long a Temporal that is restarted may stay away before a waiter gives up."""
-_TRANSIENT: Final = frozenset(
-    {
-        RPCStatusCode.RESOURCE_EXHAUSTED,
-        RPCStatusCode.UNAVAILABLE,
-        RPCStatusCode.DEADLINE_EXCEEDED,
-    }
-)
 _CLOSED_WITH_RECORD: Final = frozenset(
     {WorkflowExecutionStatus.COMPLETED, WorkflowExecutionStatus.CANCELED}
 )
@@ -79,7 +70,7 @@ class RolloutHandle:
             UnavailableError: Temporal stays away, or the rollout's worker writes to another store.
         """
         while (result := await self.stored()) is None:
-            description = await self._describe_patiently()
+            description = await patiently(self._describe, self.id)
             if description.status is not WorkflowExecutionStatus.RUNNING:
                 return await self.stored() or await self._write_missing(description)
             await self._until_closed()
@@ -109,11 +100,11 @@ class RolloutHandle:
 
     async def cancel(self) -> None:
         """Ask for the end; the sandbox is deleted and the result becomes `cancelled`."""
-        await self._workflow.cancel()
+        await patiently(self._workflow.cancel, self.id)
 
     async def stop(self) -> None:
         """End the agent gracefully; what it did is graded, stop reason `stopped`."""
-        await self._workflow.signal(names.STOP_SIGNAL)
+        await patiently(lambda: self._workflow.signal(names.STOP_SIGNAL), self.id)
 
     async def _describe(self) -> WorkflowExecutionDescription:
         try:
@@ -123,22 +114,6 @@ class RolloutHandle:
                 raise UsageError(f"no rollout {self.id!r}: `rolldock ls` lists them") from error
             raise
 
-    async def _describe_patiently(self) -> WorkflowExecutionDescription:
-        """Describe, although Temporal may be restarting or have too much to do."""
-        deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
-        while True:
-            try:
-                return await self._describe()
-            except RPCError as error:
-                if error.status not in _TRANSIENT:
-                    raise
-                if asyncio.get_running_loop().time() >= deadline:
-                    raise UnavailableError(
-                        f"Temporal has not answered for {_PATIENCE_SECONDS:g} s: the rollout "
-                        f"{self.id!r} goes on without us, ask for it again later"
-                    ) from error
-                await asyncio.sleep(_WAIT_SECONDS)
-
     async def _until_closed(self) -> None:
         """One long poll for the close; the server caps how many may wait at once."""
         async with self._polls:
@@ -147,7 +122,7 @@ class RolloutHandle:
             except WorkflowFailureError:
                 return
             except RPCError as error:
-                if error.status not in _TRANSIENT:
+                if not is_transient(error):
                     raise
                 await asyncio.sleep(_WAIT_SECONDS)
 
@@ -158,40 +133,7 @@ class RolloutHandle:
                 f"rollout {self.id!r} ended, but its result is not in the store "
                 f"{self._store.where}: set ROLLDOCK_STORE to the one that its worker uses"
             )
-        now = description.close_time or datetime.now(UTC)
-        event = await anext(aiter(self._workflow.fetch_history_events(page_size=1)))
-        started = event.workflow_execution_started_event_attributes
-        [request] = await self._temporal.data_converter.decode(
-            started.input.payloads, [RolloutRequest]
-        )
-        assert isinstance(request, RolloutRequest)
-        spec = request.spec
-        ended = description.status.name.lower() if description.status else "closed"
-        message = f"the workflow was {ended} before it wrote a result"
-        failure = Failure(
-            stage=Stage.SEAL_TRACE, cause=Cause.TERMINATED, message=message, retryable=False
-        )
-        return await commit(
-            self._store,
-            RolloutResult(
-                rollout=self.id,
-                run=description.run_id,
-                experiment=spec.experiment,
-                group=spec.group,
-                spec=spec,
-                spec_digest=request.spec_digest,
-                task_digest=spec.task.digest,
-                agent=spec.agent.name,
-                agent_version=spec.agent.version,
-                status=Status.FAILED,
-                stop_reason=StopReason.INFRASTRUCTURE,
-                failure=failure,
-                not_trainable_because="it is failed: it has no reward",
-                timings={"total": (now - description.start_time).total_seconds()},
-                started_at=description.start_time,
-                ended_at=now,
-            ),
-        )
+        return await write_result_of(self._temporal, self._store, description, by="client")
 
 
 def _running(rollout: str, description: WorkflowExecutionDescription) -> RolloutStatus:

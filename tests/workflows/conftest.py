@@ -19,6 +19,7 @@ from temporalio.worker import (
 import worker
 from rolldock.cli.stack.options import StackOptions
 from rolldock.cli.stack.stack import Stack
+from rolldock.models.reaping import SweepRequest
 from rolldock.models.stages import Order
 from rolldock.sandbox.client import Sandboxes
 from rolldock.trainer.client import Client
@@ -67,6 +68,8 @@ class _Held(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         argument = input.args[0]
+        if isinstance(argument, SweepRequest):
+            return await super().execute_activity(input)
         order: Order = argument if isinstance(argument, Order) else argument.order
         stage = input.fn.__name__
         await self._holds.pass_by(order.rollout, stage, "before")

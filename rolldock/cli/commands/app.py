@@ -2,7 +2,7 @@
 
 import typer
 
-from rolldock.cli.commands import agents, endpoints, rollouts, stack
+from rolldock.cli.commands import agents, endpoints, rollouts, sandboxes, stack
 
 app = typer.Typer(
     name="rolldock",
@@ -21,6 +21,8 @@ app.command()(rollouts.ls)
 app.command()(rollouts.show)
 app.command()(rollouts.trace)
 app.command()(rollouts.cancel)
-app.command()(rollouts.sandboxes)
+app.command()(sandboxes.sandboxes)
+app.command()(sandboxes.reap)
+app.command()(sandboxes.delete)
 app.add_typer(endpoints.app, name="endpoint")
 app.add_typer(agents.app, name="agents")

@@ -1,4 +1,4 @@
-"""`run`, `ls`, `show`, `trace`, `cancel`, `sandboxes`: rollouts and what they hold."""
+"""`run`, `ls`, `show`, `trace`, `cancel`: rollouts."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -134,11 +134,3 @@ def cancel(
     from rolldock.cli.perform import perform
 
     perform(action.cancel(rollouts))
-
-
-def sandboxes(as_json: _Json = False) -> None:
-    """List the sandboxes that are alive, and whose they are."""
-    from rolldock.cli import sandboxes as action
-    from rolldock.cli.perform import perform
-
-    perform(action.sandboxes(as_json=as_json))

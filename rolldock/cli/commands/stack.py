@@ -42,7 +42,7 @@ def up(
 
 
 def init() -> None:
-    """Make the secret and the search attributes.
+    """Make the secret, the search attributes and the reaper's schedule.
 
     Once for an installation without `rolldock up`; again changes nothing.
     """

@@ -1,0 +1,51 @@
+"""Sealing an attempt: its session becomes a trace, and the last attempt becomes the result.
+
+Whoever comes first writes, whoever comes later reads what is there: the rollout's own workflow, or
+after its end from outside the reaper and whoever asks for the result.
+"""
+
+import logging
+from datetime import datetime
+from typing import Final
+
+from rolldock.agents.registry import get_agent
+from rolldock.gateway.seal import seal
+from rolldock.models.result import AttemptResult, RolloutResult
+from rolldock.models.stages import SealRequest
+from rolldock.results import build_result, commit
+from rolldock.store.store import Store
+
+_log = logging.getLogger(__name__)
+
+_ERROR_CHARACTERS: Final = 2000
+
+
+async def seal_attempt(store: Store, request: SealRequest, now: datetime) -> AttemptResult:
+    """The attempt with its trace; an agent that calls no model has none.
+
+    A session whose records cannot be read costs the trace, never the result: the error is kept,
+    the records stay in the store, and what was graded is not lost with them.
+
+    Raises:
+        UnavailableError: the store does not answer.
+    """
+    attempt = request.attempt.model_copy(update={"ended_at": now})
+    if get_agent(request.order.spec.agent.name).dialect is None:
+        return attempt
+    try:
+        trace = await seal(store, attempt.attempt, request.order.rollout, now)
+    except (ValueError, KeyError) as error:
+        _log.exception("attempt %s: its session cannot be sealed", attempt.attempt)
+        said = f"{type(error).__name__}: {error}"
+        return attempt.model_copy(update={"trace_error": said[:_ERROR_CHARACTERS]})
+    return attempt.model_copy(update={"trace": trace})
+
+
+async def seal_rollout(store: Store, request: SealRequest, now: datetime) -> RolloutResult:
+    """Seal the last attempt and commit the result; the one that stands, whoever wrote it.
+
+    Raises:
+        UnavailableError: the store does not answer.
+    """
+    sealed = await seal_attempt(store, request, now)
+    return await commit(store, build_result(request.model_copy(update={"attempt": sealed}), now))
