@@ -127,7 +127,7 @@ class ModelCall:
         return await self._streamed(target, sent, sent_raw, self._relay)
 
     async def _whole(self, target: Target, sent: JsonObject, sent_raw: bytes) -> Exchange:
-        raw = await self._tools.upstream.post(target, sent_raw)
+        raw = await self._tools.upstream.post(target, sent_raw, self._place.headers)
         try:
             completion = read_completion(await parse(raw))
         except (BodyError, NotACompletionError) as error:
@@ -141,7 +141,9 @@ class ModelCall:
         place, reader, raw = self._place, EventReader(), bytearray()
         live = self._dialect.live(place.request, place.attempt, place.slot)
         try:
-            async with aclosing(self._tools.upstream.stream(target, sent_raw)) as pieces:
+            async with aclosing(
+                self._tools.upstream.stream(target, sent_raw, place.headers)
+            ) as pieces:
                 async for piece in pieces:
                     raw += piece
                     for data in reader.feed(piece):

@@ -43,6 +43,8 @@ class GatewayConfig(Contract):
     streamed sends none before its end."""
     drain_seconds: float = Field(default=10.0, ge=0)
     """After SIGTERM, how long open calls may go on."""
+    faults: bool = False
+    """Whether anyone who reaches it may inject faults: for tests and chaos only."""
 
     def read_secret(self) -> bytes:
         """The deployment's secret, from wherever this configuration says.

@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 
 from rolldock.errors import UnavailableError
+from rolldock.faults.admin import install
 from rolldock.gateway.calls import parse
 from rolldock.gateway.config import GatewayConfig
 from rolldock.gateway.delivery import StreamDelivery, deliver_whole, watch_writes
@@ -42,8 +43,12 @@ class Server:
         self._endpoints = endpoints
 
     def application(self) -> web.Application:
-        """The application, with one route: every path is answered by us."""
+        """The application: every path is answered by us."""
         app = web.Application(client_max_size=self._config.max_body_bytes)
+        if self._config.faults:
+            install(app)
+        for path in (HEALTH_PATH, *sorted(_MODELS_PATHS), *BY_PATH):
+            app.router.add_route("*", path, self.handle)
         app.router.add_route("*", "/{path:.*}", self.handle)
         return app
 

@@ -17,6 +17,7 @@ from rolldock.gateway.engine_tokens import TokenPrefixes, read_tokens, without_i
 from rolldock.gateway.json_bodies import describe
 from rolldock.models.base import JsonObject
 from rolldock.models.endpoint import Endpoint
+from rolldock.models.names import SESSION_HEADER, SLOT_HEADER
 from rolldock.models.turn import Body, Encoding, Tokens, Turn
 
 
@@ -52,6 +53,11 @@ class CallPlace:
     request: AgentRequest
     placement: Placement
     started_at: datetime
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What tells model servers and their routers which call it is, in every try."""
+        return {SESSION_HEADER: self.attempt, SLOT_HEADER: str(self.slot)}
 
 
 def build_turn(

@@ -8,7 +8,7 @@ count. What bodies mean is not known here.
 import asyncio
 import io
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
@@ -93,22 +93,24 @@ class Upstream:
                     raise
             await asyncio.sleep(delay)
 
-    async def post(self, target: Target, body: bytes) -> bytes:
-        """One try whose reply comes whole.
+    async def post(self, target: Target, body: bytes, call: Mapping[str, str]) -> bytes:
+        """One try whose reply comes whole; `call`: headers that say which call it is.
 
         Raises:
             TryFailedError: no reply with status 200.
         """
-        chunks = [chunk async for chunk in self.stream(target, body)]
+        chunks = [chunk async for chunk in self.stream(target, body, call)]
         return b"".join(chunks)
 
-    async def stream(self, target: Target, body: bytes) -> AsyncGenerator[bytes]:
-        """One try whose reply is read as it comes.
+    async def stream(
+        self, target: Target, body: bytes, call: Mapping[str, str]
+    ) -> AsyncGenerator[bytes]:
+        """One try whose reply is read as it comes; `call`: headers that say which call it is.
 
         Raises:
             TryFailedError: no reply with status 200, or it was cut or stalled on the way.
         """
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **call}
         if target.api_key is not None:
             headers["Authorization"] = f"Bearer {target.api_key}"
         try:

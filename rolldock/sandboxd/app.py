@@ -19,7 +19,9 @@ from rolldock.sandboxd.admission import RequestRefusedError
 from rolldock.sandboxd.config import SandboxdConfig
 from rolldock.sandboxd.entrance import EntryRefusedError
 from rolldock.sandboxd.fleet import Fleet, KeyConflictError, UnknownSandboxError
-from rolldock.sandboxd.keys import ACCESS, FLEET, SESSIONS, UnauthorizedError
+from rolldock.sandboxd.harms import add_faults
+from rolldock.sandboxd.keys import ACCESS, FLEET, LISTING, SESSIONS, UnauthorizedError
+from rolldock.sandboxd.listing import Listing
 from rolldock.sandboxd.live import SandboxGoneError
 from rolldock.sandboxd.machine import check_machine
 from rolldock.sandboxd.sessions import Sessions
@@ -94,15 +96,18 @@ async def _health(request: web.Request) -> web.Response:
     return web.json_response({"ok": True, "sandboxes": request.app[FLEET].n_live})
 
 
-def _build(fleet: Fleet, sessions: Sessions, access: Access) -> web.Application:
+def _build(fleet: Fleet, sessions: Sessions, config: SandboxdConfig) -> web.Application:
     app = web.Application(client_max_size=_BODY_LIMIT_BYTES, middlewares=[_answer_errors])
     app[FLEET] = fleet
     app[SESSIONS] = sessions
-    app[ACCESS] = access
+    app[LISTING] = Listing(fleet)
+    app[ACCESS] = Access(config.api_key)
     app.router.add_get("/healthz", _health)
     # Before the control plane: its `{sandbox_id}` would match `background-jobs`.
     for routes in (jobs.ROUTES, control.ROUTES, files.ROUTES, command_rpc.ROUTES):
         app.add_routes(routes)
+    if config.faults:
+        add_faults(app)
     return app
 
 
@@ -120,7 +125,7 @@ async def serve(config: SandboxdConfig, ready: Callable[[str], None]) -> None:
     fleet, sessions = Fleet(config), Sessions()
     try:
         await fleet.open()
-        app = _build(fleet, sessions, Access(config.api_key))
+        app = _build(fleet, sessions, config)
         runner = web.AppRunner(
             app,
             handler_cancellation=True,
@@ -129,7 +134,10 @@ async def serve(config: SandboxdConfig, ready: Callable[[str], None]) -> None:
         )
         await runner.setup()
         try:
-            ready(await _listen(runner, config))
+            address = await _listen(runner, config)
+            for line in fleet.not_enforced:
+                _log.warning("%s", line)
+            ready(address)
             await asyncio.Event().wait()
         finally:
             await sessions.close()

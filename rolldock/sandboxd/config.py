@@ -1,6 +1,9 @@
 """What the local sandbox server is told when it starts."""
 
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from rolldock.models.base import Contract
 
@@ -23,3 +26,7 @@ class SandboxdConfig(Contract):
     store, the secret, the checkout."""
     agent_cache: Path | None = None
     """Mounted read-only at /opt/rolldock/agents."""
+    max_processes: Annotated[int, Field(ge=16)] = 4096
+    """Processes and threads of one sandbox at once, where the kernel can limit them."""
+    faults: bool = False
+    """Whether whoever has the key may inject faults: for tests and chaos only."""

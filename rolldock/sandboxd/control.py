@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field, JsonValue
 
 from rolldock.models.base import JsonObject
 from rolldock.sandboxd.admission import RequestRefusedError
-from rolldock.sandboxd.fleet import Fleet, UnknownSandboxError
-from rolldock.sandboxd.keys import ACCESS, FLEET, require_key
+from rolldock.sandboxd.fleet import UnknownSandboxError
+from rolldock.sandboxd.keys import ACCESS, FLEET, LISTING, require_key
+from rolldock.sandboxd.listing import Listing
 from rolldock.sandboxd.records import CreateRequest, SandboxRecord, Status
 
 _BATCH_LIMIT: Final = 100
@@ -74,7 +75,7 @@ async def list_sandboxes(request: web.Request) -> web.Response:
     labels = set(request.query.getall("labels", []))
     matching = [
         record
-        for record in request.app[FLEET].records()
+        for record in request.app[LISTING].records()
         if labels <= set(record.request.labels)
         and (query.status is None or record.status == query.status)
         and (record.is_active or not query.is_active)
@@ -114,20 +115,20 @@ async def delete(request: web.Request) -> web.Response:
     return web.json_response({"id": record.id, "status": record.status.value})
 
 
-def _chosen(fleet: Fleet, body: BulkDelete) -> list[str]:
+def _chosen(listing: Listing, body: BulkDelete) -> list[str]:
     if body.sandbox_ids is not None:
         return list(body.sandbox_ids)
     if not body.labels:
         raise RequestRefusedError("a bulk delete needs sandbox_ids or labels")
     wanted = set(body.labels)
-    return [it.id for it in fleet.records() if it.is_active and wanted <= set(it.request.labels)]
+    return [it.id for it in listing.records() if it.is_active and wanted <= set(it.request.labels)]
 
 
 async def bulk_delete(request: web.Request) -> web.Response:
     """Ends many; an id that has ended already counts as done."""
     require_key(request)
     fleet = request.app[FLEET]
-    chosen = _chosen(fleet, BulkDelete.model_validate_json(await request.read()))
+    chosen = _chosen(request.app[LISTING], BulkDelete.model_validate_json(await request.read()))
     succeeded: list[str] = []
     failed: list[dict[str, str]] = []
 

@@ -4,10 +4,12 @@ from aiohttp import web
 
 from rolldock.sandboxd.access import Access
 from rolldock.sandboxd.fleet import Fleet
+from rolldock.sandboxd.listing import Listing
 from rolldock.sandboxd.live import LiveSandbox
 from rolldock.sandboxd.sessions import Sessions
 
 FLEET = web.AppKey("fleet", Fleet)
+LISTING = web.AppKey("listing", Listing)
 SESSIONS = web.AppKey("sessions", Sessions)
 ACCESS = web.AppKey("access", Access)
 

@@ -11,7 +11,10 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from rolldock.errors import UsageError
+from rolldock.faults.admin import install
+from rolldock.faults.model import JOURNAL_PATH
 
+from .journal import Journal
 from .play import PlayError, play
 from .request import ChatRequest
 from .script import ErrorReply, Script
@@ -24,10 +27,19 @@ SHUTDOWN_SECONDS: Final = 0.5
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def app(scripts: dict[str, Script], *, api_key: str | None = None) -> web.Application:
-    """The server as an application; with an API key every `/v1` request must bear it."""
-    server = _Server(scripts, api_key)
+def app(
+    scripts: dict[str, Script], *, api_key: str | None = None, faults: bool = False
+) -> web.Application:
+    """The server as an application; with an API key every `/v1` request must bear it.
+
+    `faults`: whether anyone may inject faults and read the journal of calls.
+    """
+    journal = Journal() if faults else None
+    server = _Server(scripts, api_key, journal)
     application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[server.authorize])
+    if journal is not None:
+        install(application, spared=frozenset({JOURNAL_PATH}))
+        application.router.add_get(JOURNAL_PATH, journal.show)
     application.router.add_get("/healthz", server.healthz)
     application.router.add_get("/v1/models", server.models)
     application.router.add_post("/v1/chat/completions", server.chat_completions)
@@ -41,6 +53,7 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     api_key: str | None = None,
+    faults: bool = False,
 ) -> AsyncGenerator[str]:
     """Serve while the block runs; yields the address, `http://host:port`, without `/v1`.
 
@@ -48,7 +61,9 @@ async def serve(
         UsageError: the port cannot be had.
     """
     runner = web.AppRunner(
-        app(scripts, api_key=api_key), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+        app(scripts, api_key=api_key, faults=faults),
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_SECONDS,
     )
     await runner.setup()
     try:
@@ -65,8 +80,11 @@ async def serve(
 
 
 class _Server:
-    def __init__(self, scripts: dict[str, Script], api_key: str | None) -> None:
+    def __init__(
+        self, scripts: dict[str, Script], api_key: str | None, journal: Journal | None
+    ) -> None:
         self._scripts = scripts
+        self._journal = journal
         self._expected = None if api_key is None else f"Bearer {api_key}".encode()
 
     @web.middleware
@@ -90,8 +108,11 @@ class _Server:
         return web.json_response({"object": "list", "data": [model]})
 
     async def chat_completions(self, request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        if self._journal is not None:
+            self._journal.add(request, raw)
         try:
-            asked = ChatRequest.model_validate_json(await request.read())
+            asked = ChatRequest.model_validate_json(raw)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "body"

@@ -5,6 +5,7 @@ the terminal does not reach it: it is in a session of its own, and ends when `st
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -65,6 +66,16 @@ class Child:
     def kill(self) -> None:
         """End it with SIGKILL, as a crash would; it is started again."""
         self._signal(signal.SIGKILL)
+        self.resume()
+
+    def pause(self) -> None:
+        """Stop it (SIGSTOP) with the processes of its group, for tests and chaos."""
+        if self.pid is not None:
+            self._signal_group(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on (SIGCONT); nothing happens if it was not paused."""
+        self._signal_group(signal.SIGCONT)
 
     async def restart(self) -> None:
         """End it in order and start it again; returns once it is ready."""
@@ -178,9 +189,16 @@ class Child:
             self._ready.clear()
             self._process.send_signal(number)
 
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            # It leads a session of its own; after its death others of it may be left.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
     async def _end(self, process: asyncio.subprocess.Process | None) -> None:
         if process is None or process.returncode is not None:
             return
+        self.resume()
         process.send_signal(signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), self.program.stop_seconds)

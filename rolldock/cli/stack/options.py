@@ -35,5 +35,7 @@ class StackOptions(Contract):
     """A directory of conversations: the scripted model server plays them. None: not started."""
     worker: bool = True
     """Whether to run a worker; a test that brings its own turns this off."""
+    faults: bool = False
+    """Whether gateway, sandboxd and scripted model server take faults: for tests and chaos."""
     environment: dict[str, str] = Field(default_factory=dict[str, str])
     """More variables for every process of the stack, such as shorter timeouts in tests."""

@@ -115,7 +115,10 @@ class Programs:
     def gateway(self) -> Program:
         """The gateway with its socket-holding parent."""
         config = GatewayConfig(
-            store=self.store, secret_file=self._home.secret_file, port=self._ports[Port.GATEWAY]
+            store=self.store,
+            secret_file=self._home.secret_file,
+            port=self._ports[Port.GATEWAY],
+            faults=self._options.faults,
         )
         return self._serving(
             GATEWAY,
@@ -133,6 +136,7 @@ class Programs:
             gateway_port=self._ports[Port.GATEWAY],
             hidden=(self._home.root, *local_store(self.store), CHECKOUT),
             agent_cache=self._options.agent_cache,
+            faults=self._options.faults,
         )
         return self._serving(
             SANDBOXD,
@@ -143,7 +147,8 @@ class Programs:
     def scripted(self, scripts: Path) -> Program:
         """A model server that plays the conversations of a directory."""
         where = ("--scripts", str(scripts.absolute()), "--port", str(self._ports[Port.SCRIPTED]))
-        return self._serving(SCRIPTED, (*_module("rolldock.scripted"), *where), {})
+        faults = ("--faults",) if self._options.faults else ()
+        return self._serving(SCRIPTED, (*_module("rolldock.scripted"), *where, *faults), {})
 
     def worker(self) -> Program:
         """The worker, in all its roles."""

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -85,6 +86,17 @@ class Stack:
         """Kill a part as a crash would (SIGKILL); the supervisor starts it again."""
         self._children[name].kill()
 
+    def pause(self, name: str) -> None:
+        """Stop a part with its processes (SIGSTOP) until `resume`; for tests and chaos.
+
+        Not a sandboxd's sandboxes. Killing, restarting or ending a paused part works as ever.
+        """
+        self._children[name].pause()
+
+    def resume(self, name: str) -> None:
+        """Let a paused part go on (SIGCONT)."""
+        self._children[name].resume()
+
     async def restart(self, name: str) -> None:
         """End a part in order and start it again; returns once it is ready."""
         await self._children[name].restart()
@@ -120,7 +132,7 @@ class Stack:
         if self._options.scripts is not None:
             starting.append(made.scripted(self._options.scripts))
         tasks = [asyncio.create_task(self._start_child(program)) for program in starting]
-        tasks.append(asyncio.create_task(self._register_attributes()))
+        tasks.append(asyncio.create_task(self._prepare_temporal()))
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -134,15 +146,19 @@ class Stack:
         self._children[program.name] = child
         await child.start()
 
-    async def _register_attributes(self) -> None:
+    async def _prepare_temporal(self) -> None:
         # Loaded here: a second of imports, while the servers start.
         from rolldock.trainer.connection import add_attributes, connect_temporal
+        from rolldock.trainer.schedule import schedule_reaper
 
         await self._children[programs.TEMPORAL].ready()
         deadline = time.monotonic() + _TEMPORAL_SECONDS
+        every = timedelta(minutes=self.settings.reap_every_minutes)
         while True:
             try:
-                await add_attributes(await connect_temporal(self.settings))
+                temporal = await connect_temporal(self.settings)
+                await add_attributes(temporal)
+                await schedule_reaper(temporal, every)
                 return
             except UnavailableError:
                 if time.monotonic() > deadline:
