@@ -17,7 +17,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(OWN_UV))
 SYNCED := .venv/.synced
 BIN := .venv/bin
 
-.PHONY: help demo up test test-all lint fmt bench sync agents machine
+.PHONY: help demo up test test-all lint fmt bench chaos sync agents machine
 
 help:
 	@echo "make demo      run the example tasks on a stack of its own, then end it"
@@ -25,6 +25,7 @@ help:
 	@echo "make test      the tests;  make test-all: the slow ones"
 	@echo "make lint      ruff, pyright, import-linter;  make fmt: format"
 	@echo "make bench     the benchmarks"
+	@echo "make chaos     every process killed and paused at every stage; writes docs/chaos.md"
 
 demo: agents
 	$(BIN)/python examples/demo.py
@@ -50,6 +51,9 @@ fmt: sync
 
 bench: agents
 	$(BIN)/python benchmarks/overhead.py $(ARGS)
+
+chaos: sync
+	$(BIN)/python -m tests.chaos.full $(ARGS)
 
 agents: sync
 	@$(BIN)/rolldock agents install opencode

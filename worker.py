@@ -75,6 +75,7 @@ def workers(
             reaping.sweep,
         ],
         max_concurrent_activities=MAX_STAGES,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_seconds),
         graceful_shutdown_timeout=GRACE,
         interceptors=interceptors,
     )

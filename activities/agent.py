@@ -1,14 +1,13 @@
 """Stages 3, 4 and 5: the agent is launched, watched and ended."""
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
 
 from activities.failures import as_failures
 from activities.heartbeat import heartbeating
+from activities.leaving import unless_leaving
 from activities.tools import Tools
 from rolldock.agents import outcome
 from rolldock.agents.agent import Agent, AgentContext
@@ -32,11 +31,9 @@ from rolldock.models.stages import (
 from rolldock.sandbox import jobs
 from rolldock.sandbox.ending import end_agent, keep_agent_logs
 from rolldock.sandbox.launch import launch_job
+from rolldock.sandbox.polling import poll
 from rolldock.sandbox.setup import INSTRUCTION_FILE, agent_home
 
-_FIRST_POLL_SECONDS: Final = 0.05
-_LAST_POLL_SECONDS: Final = 5.0
-_BACKOFF: Final = 1.5
 _TRIES_TO_END: Final = 4
 
 
@@ -78,18 +75,8 @@ class AgentActivities:
     async def await_agent(self, request: AwaitRequest) -> AwaitResult:
         """Safe to run twice, or at once in two workers: it only looks."""
         async with as_failures(), heartbeating():
-            watching = asyncio.create_task(self._observe(request))
-            leaving = asyncio.create_task(activity.wait_for_worker_shutdown())
-            try:
-                await asyncio.wait({watching, leaving}, return_when=asyncio.FIRST_COMPLETED)
-                if not watching.done():
-                    # Another worker goes on watching; the agent is none the wiser.
-                    raise ApplicationError("this worker is shutting down", type="worker_shutdown")
-                return watching.result()
-            finally:
-                watching.cancel()
-                leaving.cancel()
-                await asyncio.gather(watching, leaving, return_exceptions=True)
+            # Another worker goes on watching; the agent is none the wiser.
+            return await unless_leaving(self._observe(request))
 
     @activity.defn(name=Stage.STOP_AGENT)
     async def stop_agent(self, request: StopRequest) -> StopResult:
@@ -150,21 +137,20 @@ class AgentActivities:
         log = SessionLog(self._tools.store, request.order.attempt)
         job = jobs.job_id(request.order.attempt)
         has_session = get_agent(request.order.spec.agent.name).dialect is not None
-        delay = _FIRST_POLL_SECONDS
-        while True:
-            code = await self._tools.watch.exit_code(request.sandbox_id, job)
+
+        async def look(patience_seconds: float) -> AwaitResult | None:
+            code = await self._tools.watch.exit_code(
+                request.sandbox_id, job, patience_seconds=patience_seconds
+            )
             if code is not None:
                 ended = StopReason.AGENT_COMPLETED if code == 0 else StopReason.AGENT_ERROR
                 return AwaitResult(stop_reason=ended, exit_code=code)
-            if has_session and (end := await log.ended()) is not None:
-                budget = outcome.budget_reached(end.reason)
-                if budget is not None:
-                    return AwaitResult(stop_reason=budget)
-            left = (request.deadline - datetime.now(UTC)).total_seconds()
-            if left <= 0:
-                return AwaitResult(stop_reason=StopReason.AGENT_TIMEOUT)
-            await asyncio.sleep(min(delay, left))
-            delay = min(delay * _BACKOFF, _LAST_POLL_SECONDS)
+            end = await log.ended() if has_session else None
+            budget = None if end is None else outcome.budget_reached(end.reason)
+            return None if budget is None else AwaitResult(stop_reason=budget)
+
+        seen = await poll(look, until=request.deadline)
+        return seen or AwaitResult(stop_reason=StopReason.AGENT_TIMEOUT)
 
     async def _end(
         self, request: StopRequest, sandbox_id: str

@@ -1,15 +1,17 @@
 """Stage 6: the task's tests are run on what the agent left."""
 
+from datetime import UTC, datetime, timedelta
+
 from temporalio import activity
 
 from activities.failures import as_failures
 from activities.heartbeat import heartbeating
+from activities.leaving import unless_leaving
 from activities.tools import Tools
 from rolldock.models.result import Stage
 from rolldock.models.stages import GradeRequest, GradeResult
-from rolldock.sandbox import jobs
 from rolldock.sandbox.evidence import keep
-from rolldock.sandbox.grading import grade
+from rolldock.sandbox.grading import Tests
 
 
 class GradingActivities:
@@ -20,23 +22,33 @@ class GradingActivities:
 
     @activity.defn(name=Stage.GRADE)
     async def grade(self, request: GradeRequest) -> GradeResult:
-        """Safe to run twice: each try ends the one before it and empties its directories."""
-        async with as_failures(), heartbeating():
-            spec = request.order.spec
-            task = await self._tools.tasks.get(spec.task)
-            graded = await grade(
-                self._tools.sandboxes,
-                self._tools.watch,
-                request.sandbox_id,
-                task,
-                job=jobs.job_id(request.order.attempt, "grade"),
-                agent_job=jobs.job_id(request.order.attempt),
-                workdir=request.workdir,
-                env=task.verifier_env(self._tools.environment),
-                seconds=spec.limits.grade_seconds,
-            )
+        """Safe to run twice: a try goes on with the tests that an earlier one is known to have
+        launched, else it launches them anew; one that was overtaken can do neither."""
+        async with as_failures(), heartbeating() as pulse:
+            tests = await self._tests(request)
+            if pulse.kept is None:
+                await tests.launch(tests.task.verifier_env(self._tools.environment))
+                pulse.keep(datetime.now(UTC).isoformat())
+            until = datetime.fromisoformat(str(pulse.kept)) + timedelta(seconds=tests.seconds)
+            in_time = await unless_leaving(tests.in_time(until))
+            graded = await tests.grade(in_time=in_time)
             return GradeResult(
                 rewards=graded.rewards,
                 failure=graded.failure,
                 artifacts=await keep(self._tools.store, graded.files),
             )
+
+    async def _tests(self, request: GradeRequest) -> Tests:
+        spec = request.order.spec
+        scheduled_at = activity.info().current_attempt_scheduled_time
+        return Tests(
+            sandboxes=self._tools.sandboxes,
+            watch=self._tools.watch,
+            sandbox_id=request.sandbox_id,
+            task=await self._tools.tasks.get(spec.task),
+            attempt=request.order.attempt,
+            workdir=request.workdir,
+            seconds=spec.limits.grade_seconds,
+            # The server's clock, not the number of the try: a reset begins to count anew.
+            ticket=int(scheduled_at.timestamp() * 1000),
+        )

@@ -80,6 +80,7 @@ class SandboxActivities:
                 agent,
                 version,
                 spec.limits.setup_seconds,
+                attempt=place.order.attempt,
             )
             return SetUpResult(agent_version=version, workdir=workdir)
 

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     """Where a worker serves Prometheus metrics, such as 127.0.0.1:9464; None: nowhere."""
     heartbeat_seconds: float = Field(default=60, gt=0)
     """Heartbeat timeout of the stages; workers beat at a third of it or faster."""
+    sticky_seconds: float = Field(default=10, gt=0)
+    """How long a workflow's next step waits for the worker that has it in memory; a dead one costs
+    its rollouts so long."""
     quota_hours: float = Field(default=3, gt=0)
     """How long a create waits for room under `max_live_sandboxes`."""
     cleanup_hours: float = Field(default=12, gt=0)

@@ -47,6 +47,7 @@ def stack_options(
             environment={
                 "ROLLDOCK_CREATE_SETTLE_SECONDS": SETTLE_SECONDS,
                 "ROLLDOCK_LISTING_LAG_SECONDS": "0",
+                "ROLLDOCK_STICKY_SECONDS": "2",
             },
         )
 

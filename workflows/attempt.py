@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from workflows import policies, story
-from workflows.faults import failure, failure_of, was_refused
+from workflows.faults import attempt_over, failure, failure_of, was_refused
 from workflows.settle import abandon, cancel_check, is_cancelled, settle
 
 with workflow.unsafe.imports_passed_through():
@@ -71,10 +71,13 @@ class Attempt:
     async def carry_out(self) -> None:
         """The phases of an attempt, up to the grade or to whatever ended it before."""
         try:
-            async with asyncio.timeout((self._deadline - workflow.now()).total_seconds()):
+            async with asyncio.timeout((self._deadline - workflow.now()).total_seconds()) as bound:
                 await self._create_sandbox()
                 if self.existing is not None:
                     return
+                # Tries of a stage that hang are bounded together, by what the attempt may take.
+                left = (self._order.deadline - workflow.now()).total_seconds()
+                bound.reschedule(asyncio.get_running_loop().time() + left)
                 await self._set_up_sandbox()
                 await self._start_agent()
                 await self._await_agent()
@@ -269,7 +272,7 @@ class Attempt:
         """
         self._stage = stage
         began = workflow.now()
-        if began >= self._deadline:
+        if began >= self._order.deadline:
             raise TimeoutError
         story.tell(self._order, stage, self._timings)
         try:
@@ -293,20 +296,24 @@ class Attempt:
         return deadline
 
     def _fail(self, error: ActivityError) -> None:
-        if is_cancelled_exception(error):
+        # A try that fails after a cancel is not tried again, whatever its error is.
+        if is_cancelled() or is_cancelled_exception(error):
             self._interrupt()
         else:
             self.failure = failure_of(self._stage, error)
             self._stop_reason = StopReason.INFRASTRUCTURE
 
     def _interrupt(self) -> None:
-        """A cancel, or the rollout's own deadline, whichever it was."""
+        """A cancel, the attempt's own deadline or the rollout's, whichever it was."""
         self._rewards = {}
         if is_cancelled():
             reason = workflow.cancellation_reason()
             said = f"cancelled: {reason}" if reason else "cancelled"
             self.failure = failure(self._stage, Cause.CANCELLED, said)
             self._stop_reason = StopReason.CANCELLED
+        elif self._order.deadline <= workflow.now() < self._deadline:
+            self.failure = attempt_over(self._stage)
+            self._stop_reason = StopReason.INFRASTRUCTURE
         else:
             total = self._order.spec.limits.total_seconds
             message = f"the rollout's total of {total:g} s was over, or left none for this stage"

@@ -53,6 +53,12 @@ def failure(stage: Stage, cause: Cause, message: str) -> Failure:
     )
 
 
+def attempt_over(stage: Stage) -> Failure:
+    """The failure of an attempt whose own seconds are over, tries of its stages included."""
+    message = "the seconds of this attempt's stages, with their slack, were over"
+    return failure(stage, _BY_TIMEOUT.get(stage, Cause.INTERNAL), message)
+
+
 def was_refused(error: ActivityError) -> bool:
     """Whether a failed create certainly made nothing."""
     return isinstance(error.cause, ApplicationError) and names.DETAIL_REFUSED in error.cause.details

@@ -63,7 +63,7 @@ def create_sandbox(summary: str, limits: Limits, pace: Pace) -> ActivityConfig:
         task_queue=names.SANDBOX_QUEUE,
         start_to_close_timeout=timedelta(seconds=limits.create_seconds),
         schedule_to_close_timeout=timedelta(hours=pace.quota_hours),
-        heartbeat_timeout=CREATE_HEARTBEAT,
+        heartbeat_timeout=min(CREATE_HEARTBEAT, timedelta(seconds=pace.heartbeat_seconds)),
         retry_policy=RETRY_CREATE,
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     )

@@ -111,7 +111,7 @@ class FaultsState(Record):
 
 Harm: TypeAlias = Literal["lose", "oom", "disk_full"]
 """What sandboxd can do to a sandbox: its first process killed, killed for want of memory, no space
-left on its disk."""
+left on its disk, so that uploads fail (what runs inside has no limit to run into)."""
 
 
 class HarmRequest(Contract):

@@ -1,16 +1,18 @@
 """Stage 6: the task's tests, run on what the agent left, exactly as Harbor's verifier does.
 
-A try begins by ending whatever an earlier try left running and by emptying its directories, so
-grading may be repeated as long as the sandbox lives.
+A launch begins by ending whatever an earlier one left running and by emptying its directories, so
+grading may be repeated as long as the sandbox lives. Tests that run are nobody's: another try may
+go on waiting for them. A try that was stalled and overtaken can end or launch nothing any more.
 """
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Final
 
-from rolldock.errors import StageError
+from rolldock.errors import StageError, TransientStageError
 from rolldock.harbor.bundle import subtree
 from rolldock.harbor.reward import RewardInvalid, parse_reward
 from rolldock.harbor.task import Task
@@ -22,10 +24,11 @@ from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.ending import agent_logs
 from rolldock.sandbox.evidence import collect
 from rolldock.sandbox.launch import launch_job
+from rolldock.sandbox.polling import poll
+from rolldock.sandbox.transfer import run_checked
 
-_COMMAND_SECONDS: Final = 60
-_FIRST_POLL_SECONDS: Final = 0.05
-_LAST_POLL_SECONDS: Final = 5.0
+_GRACE_SECONDS: Final = 1
+"""Between TERM and KILL."""
 _EMPTY: Final = (
     "rm -rf /tests /logs/verifier && mkdir -p /logs/artifacts && mkdir -m 777 /logs/verifier"
 )
@@ -43,91 +46,103 @@ class Grade(Contract):
     files: dict[str, bytes]
 
 
-async def grade(
-    sandboxes: Sandboxes,
-    watch: jobs.JobWatch,
-    sandbox_id: str,
-    task: Task,
-    *,
-    job: str,
-    agent_job: str,
-    workdir: str,
-    env: Mapping[str, str],
-    seconds: float,
-) -> Grade:
-    """Run `tests/test.sh`, read the reward that it wrote, and bring all logs of the attempt.
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """The tests of an attempt, as one try of its grading sees them.
 
     Raises:
-        StageError: the tests could not be run; transient while the sandbox lives.
+        StageError: from every method, when the tests cannot be run; transient while the sandbox
+            lives.
     """
-    in_time = await _run_tests(
-        sandboxes, watch, sandbox_id, task, job=job, workdir=workdir, env=env, seconds=seconds
-    )
-    sources = {
-        **agent_logs(agent_job),
-        _VERIFIER_LOGS: "/logs/verifier",
-        _ARTIFACTS: "/logs/artifacts",
-    }
-    for artifact in task.config.artifacts:
-        path = str(PurePosixPath(workdir, artifact.source))
-        sources[f"{_ARTIFACTS}/{artifact.destination or path.lstrip('/')}"] = path
-    files = await collect(sandboxes, sandbox_id, sources, Cause.VERIFIER_FAILED)
-    if not in_time:
-        late = f"tests/test.sh was still running after {seconds:g} s"
-        return Grade(rewards={}, failure=_failure(Cause.VERIFIER_TIMEOUT, late), files=files)
-    try:
-        rewards = parse_reward(
-            files.get(f"{_VERIFIER_LOGS}/reward.json"), files.get(f"{_VERIFIER_LOGS}/reward.txt")
+
+    sandboxes: Sandboxes
+    watch: jobs.JobWatch
+    sandbox_id: str
+    task: Task
+    attempt: str
+    workdir: str
+    seconds: float
+    """How long test.sh may run."""
+    ticket: int
+    """Grows from try to try: one with a lower number can do nothing."""
+
+    async def launch(self, env: Mapping[str, str]) -> None:
+        """Start `tests/test.sh`, detached, in place of whatever an earlier launch left."""
+        user = self.task.config.verifier.user
+        tests = await asyncio.to_thread(subtree, self.task.bundle, "tests")
+        if tests is None:
+            raise StageError(Cause.TASK_INVALID, f"task {self.task.name} has no tests")
+        await launch_job(
+            self.sandboxes,
+            self.sandbox_id,
+            self._job,
+            "/tests/test.sh > /logs/verifier/test-stdout.txt 2>&1",
+            env=env,
+            cwd=self.workdir,
+            user=None if user is None else str(user),
+            otherwise=Cause.VERIFIER_FAILED,
+            archives={"/tests": tests},
+            before=f"{self._unless_overtaken} && {{ {jobs.clear_command(self._job)}; {_EMPTY}; }}",
+            after=jobs.linger_command(self._job, _LINGER_HUNDREDTHS),
         )
-    except RewardInvalid as error:
-        failure = _failure(Cause.REWARD_INVALID, str(error))
-        return Grade(rewards={}, failure=failure, files=files)
-    return Grade(rewards=rewards, failure=None, files=files)
 
+    async def in_time(self, until: datetime) -> bool:
+        """Whether test.sh ended by then, after which it is ended.
 
-async def _run_tests(
-    sandboxes: Sandboxes,
-    watch: jobs.JobWatch,
-    sandbox_id: str,
-    task: Task,
-    *,
-    job: str,
-    workdir: str,
-    env: Mapping[str, str],
-    seconds: float,
-) -> bool:
-    """Whether test.sh ended in time; its exit code means nothing, as under Harbor."""
-    user = task.config.verifier.user
-    tests = await asyncio.to_thread(subtree, task.bundle, "tests")
-    if tests is None:
-        raise StageError(Cause.TASK_INVALID, f"task {task.name} has no tests")
-    await launch_job(
-        sandboxes,
-        sandbox_id,
-        job,
-        "/tests/test.sh > /logs/verifier/test-stdout.txt 2>&1",
-        env=env,
-        cwd=workdir,
-        user=None if user is None else str(user),
-        otherwise=Cause.VERIFIER_FAILED,
-        archives={"/tests": tests},
-        before=f"{jobs.clear_command(job)}; {_EMPTY}",
-        after=jobs.linger_command(job, _LINGER_HUNDREDTHS),
-    )
-    deadline = datetime.now(UTC) + timedelta(seconds=seconds)
-    delay = _FIRST_POLL_SECONDS
-    while await watch.exit_code(sandbox_id, job) is None:
-        if datetime.now(UTC) >= deadline:
-            await sandboxes.run(
-                sandbox_id,
-                jobs.kill_command(job, 1),
-                timeout_seconds=_COMMAND_SECONDS,
-                otherwise=Cause.VERIFIER_FAILED,
+        Its exit code means nothing, as under Harbor.
+        """
+        if await poll(self._exit_code, until=until) is not None:
+            return True
+        end = f"{self._unless_overtaken} && {{ {jobs.kill_command(self._job, _GRACE_SECONDS)}; }}"
+        said = await run_checked(
+            self.sandboxes, self.sandbox_id, end, "ending test.sh", Cause.VERIFIER_FAILED
+        )
+        # An exit code means that it had ended, and nobody could say so.
+        return said.strip() != ""
+
+    async def grade(self, *, in_time: bool) -> Grade:
+        """Read the reward that the tests wrote, and bring all logs of the attempt."""
+        files = await collect(
+            self.sandboxes, self.sandbox_id, self._sources(), Cause.VERIFIER_FAILED
+        )
+        if not in_time:
+            late = f"tests/test.sh was still running after {self.seconds:g} s"
+            return Grade(rewards={}, failure=_failure(Cause.VERIFIER_TIMEOUT, late), files=files)
+        written = (files.get(f"{_VERIFIER_LOGS}/reward.{kind}") for kind in ("json", "txt"))
+        try:
+            rewards = parse_reward(*written)
+        except RewardInvalid as error:
+            failure = _failure(Cause.REWARD_INVALID, str(error))
+            return Grade(rewards={}, failure=failure, files=files)
+        return Grade(rewards=rewards, failure=None, files=files)
+
+    @property
+    def _job(self) -> str:
+        return jobs.job_id(self.attempt, "grade")
+
+    @property
+    def _unless_overtaken(self) -> str:
+        return jobs.ticket_command(self._job, self.ticket)
+
+    async def _exit_code(self, patience_seconds: float) -> int | None:
+        try:
+            return await self.watch.exit_code(
+                self.sandbox_id, self._job, patience_seconds=patience_seconds
             )
-            return False
-        await asyncio.sleep(delay)
-        delay = min(delay * 1.5, _LAST_POLL_SECONDS)
-    return True
+        except TransientStageError:
+            # The tests go on, seen or not; another try would only look again.
+            return None
+
+    def _sources(self) -> dict[str, str]:
+        sources = {
+            **agent_logs(jobs.job_id(self.attempt)),
+            _VERIFIER_LOGS: "/logs/verifier",
+            _ARTIFACTS: "/logs/artifacts",
+        }
+        for artifact in self.task.config.artifacts:
+            path = str(PurePosixPath(self.workdir, artifact.source))
+            sources[f"{_ARTIFACTS}/{artifact.destination or path.lstrip('/')}"] = path
+        return sources
 
 
 def _failure(cause: Cause, message: str) -> Failure:

@@ -7,21 +7,25 @@ from a file of mode 0600, since the SDK would put it on a command line that ever
 
 import asyncio
 import shlex
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
-from prime_sandboxes import APIError, BackgroundJob
+from prime_sandboxes import BackgroundJob
 
 from rolldock.errors import StageError, TransientStageError
 from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes
-from rolldock.sandbox.faults import is_cancellation, stage_error
+from rolldock.sandbox.statuses import MOST_JOBS, Key, job_statuses, key_of
 
-_BATCH: Final = 100
-"""The API's limit for one status request."""
 _LAUNCH_TENTHS: Final = 50
 """How many tenths of a second a second launch waits for the first one's pid."""
-_LOST: Final = ("lost", "without recording")
-"""What the provider's word on a job says when no exit code will ever come."""
+_REQUEST_SECONDS: Final = 25.0
+"""Longer than `sandboxd` waits for one sandbox, shorter than the SDK's own 30 s, three times."""
+_SLOW_SECONDS: Final = 0.25
+"""A request that takes longer is no longer waited for by the next one."""
+_REQUESTS_AT_ONCE: Final = 8
+"""So many slow ones, then the next waits: a hung API must not eat the client's connections."""
 
 _GROUP_LIVES: Final = (
     "lives() { local line; for stat in /proc/[0-9]*/stat; do "
@@ -88,6 +92,15 @@ def kill_command(job: str, grace_seconds: int) -> str:
     )
 
 
+def ticket_command(job: str, ticket: int) -> str:
+    """A bash command that fails where a holder of a higher ticket has been before."""
+    latest = f"/tmp/job_{job}.ticket"
+    return (
+        f'if test "$(cat {latest} 2>/dev/null || echo 0)" -gt {ticket}; '
+        f'then echo "a later try is at work" >&2; false; else echo {ticket} > {latest}; fi'
+    )
+
+
 def clear_command(job: str) -> str:
     """A bash command that ends what is left of a job and forgets it, so that it may run again."""
     launch, stdout, stderr, exit_file = paths(job)
@@ -97,96 +110,121 @@ def clear_command(job: str) -> str:
     )
 
 
+@dataclass(slots=True, eq=False)
+class _Poll:
+    """A job that is to be asked about, and at what time at the latest."""
+
+    job: BackgroundJob
+    answer: asyncio.Future[int | None]
+    due: float
+    """On the loop's clock."""
+    n_waiting: int = 0
+    """Who still wants to know."""
+
+
 class JobWatch:
-    """Polls of many jobs, one request at a time for all that wait."""
+    """Polls of many jobs in few requests, none of which hangs anybody.
 
-    def __init__(self, sandboxes: Sandboxes) -> None:
+    A poll says how long it may wait for company. Whatever waits by then goes into one request, so
+    a worker sends about one per `patience`, however many jobs it watches: 1,000 that are asked
+    about every 5 s with half a second of patience are 200 polls a second in some 2 requests; one
+    without patience (a job that may end any moment) goes at once and takes along who waits.
+
+    Requests follow each other: while one is out the next gathers. One that is slow, since one of
+    its sandboxes is, is overtaken by the next; one whose answer nobody waits for is given up.
+    """
+
+    def __init__(self, sandboxes: Sandboxes, request_seconds: float = _REQUEST_SECONDS) -> None:
         self._sandboxes = sandboxes
-        self._waiting: dict[tuple[str, str], asyncio.Future[int | None]] = {}
-        self._flush: asyncio.Task[None] | None = None
+        self._request_seconds = request_seconds
+        self._waiting: dict[Key, _Poll] = {}
+        self._news = asyncio.Event()
+        self._sending: asyncio.Task[None] | None = None
+        self._out: dict[asyncio.Task[None], list[_Poll]] = {}
 
-    async def exit_code(self, sandbox_id: str, job: str) -> int | None:
-        """The exit code of a job; None while it runs.
+    async def exit_code(
+        self, sandbox_id: str, job: str, *, patience_seconds: float = 0.0
+    ) -> int | None:
+        """The exit code of a job; None while it runs. Answers within a minute, whatever happens.
 
         Raises:
             StageError: the job or its sandbox is lost; transient where it may be there later.
         """
-        key = (sandbox_id, job)
-        future = self._waiting.get(key)
-        if future is None:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting[key] = future
-        if self._flush is None or self._flush.done():
-            self._flush = asyncio.create_task(self._ask())
-        return await asyncio.shield(future)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + patience_seconds
+        poll = self._waiting.get((sandbox_id, job))
+        if poll is None:
+            poll = _Poll(_job(sandbox_id, job), loop.create_future(), due)
+            self._waiting[sandbox_id, job] = poll
+        poll.due = min(poll.due, due)
+        self._news.set()
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send())
+        poll.n_waiting += 1
+        try:
+            return await asyncio.shield(poll.answer)
+        finally:
+            poll.n_waiting -= 1
+            if not poll.answer.done():
+                self._give_up_unwanted()
 
-    async def _ask(self) -> None:
+    def _give_up_unwanted(self) -> None:
+        for key in [key for key, poll in self._waiting.items() if poll.n_waiting == 0]:
+            del self._waiting[key]
+        self._news.set()
+        for request, polls in self._out.items():
+            if all(poll.n_waiting == 0 for poll in polls):
+                request.cancel()
+
+    async def _send(self) -> None:
         while self._waiting:
-            # One turn of the loop: whoever polls in the same moment shares the request, and whoever
-            # comes while it is out shares the next one.
-            await asyncio.sleep(0)
-            keys = list(self._waiting)[:_BATCH]
-            futures = {key: self._waiting.pop(key) for key in keys}
-            try:
-                answers = await self._batch(keys)
-            except asyncio.CancelledError:
-                for future in futures.values():
-                    future.cancel()
-                raise
-            for key, answer in answers.items():
-                future = futures[key]
-                if future.done():
-                    continue
+            await self._gather()
+            keys = sorted(self._waiting, key=lambda key: self._waiting[key].due)[:MOST_JOBS]
+            if not keys:
+                return
+            polls = [self._waiting.pop(key) for key in keys]
+            request = asyncio.create_task(self._ask(polls))
+            self._out[request] = polls
+            request.add_done_callback(self._out.pop)
+            await asyncio.wait({request}, timeout=_SLOW_SECONDS)
+            if len(self._out) >= _REQUESTS_AT_ONCE:
+                await asyncio.wait(self._out, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _gather(self) -> None:
+        """Wait until a poll is due, or a request is full, or nobody waits any more."""
+        # One turn of the loop at least: whoever polls in the same moment comes along.
+        await asyncio.sleep(0)
+        while 0 < len(self._waiting) < MOST_JOBS:
+            first = min(poll.due for poll in self._waiting.values())
+            left = first - asyncio.get_running_loop().time()
+            if left <= 0:
+                return
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+
+    async def _ask(self, polls: list[_Poll]) -> None:
+        try:
+            asked = [poll.job for poll in polls]
+            answers = await job_statuses(self._sandboxes, asked, self._request_seconds)
+            for poll in polls:
+                answer = answers[key_of(poll.job)]
                 if isinstance(answer, StageError):
-                    future.set_exception(answer)
-                    # A waiter that was cancelled meanwhile never looks at it.
-                    future.exception()
-                else:
-                    future.set_result(answer)
+                    _fail(poll, answer)
+                elif not poll.answer.done():
+                    poll.answer.set_result(answer)
+        finally:
+            for poll in polls:
+                message = f"job {poll.job.job_id}: the poll was given up"
+                _fail(poll, TransientStageError(Cause.JOB_LOST, message))
 
-    async def _batch(
-        self, keys: list[tuple[str, str]]
-    ) -> dict[tuple[str, str], int | StageError | None]:
-        """One request for all; where one job spoils it, one request each."""
-        try:
-            found = await self._sandboxes.sdk.get_background_job_statuses(
-                [_job(sandbox, job) for sandbox, job in keys]
-            )
-        except (APIError, RuntimeError, TimeoutError, ValueError) as error:
-            if is_cancellation(error):
-                raise asyncio.CancelledError from error
-            if len(keys) > 1:
-                alone = await asyncio.gather(*(self._batch([key]) for key in keys))
-                return {key: answer for one in alone for key, answer in one.items()}
-            return {keys[0]: await self._explain(*keys[0], error)}
-        return {
-            (status.sandbox_id, status.job_id): status.exit_code if status.completed else None
-            for status in found
-        }
 
-    async def _explain(self, sandbox_id: str, job: str, error: Exception) -> StageError:
-        """Why a job has no status: its sandbox is gone, it is lost, or nobody can say now."""
-        try:
-            status = await self._sandboxes.status(sandbox_id)
-        except StageError:
-            return stage_error(error, Cause.JOB_LOST)
-        if status is None:
-            return await self._epitaph(sandbox_id)
-        if str(error).startswith("Background job") and any(word in str(error) for word in _LOST):
-            return StageError(Cause.JOB_LOST, f"job {job}: {error}")
-        return TransientStageError(Cause.JOB_LOST, f"job {job}: {error}")
-
-    async def _epitaph(self, sandbox_id: str) -> StageError:
-        """What a command says of a sandbox that has ended: the SDK asks the API for the reason."""
-        try:
-            await self._sandboxes.run(
-                sandbox_id, "true", timeout_seconds=10, otherwise=Cause.SANDBOX_LOST
-            )
-        except TransientStageError as error:
-            return StageError(Cause.SANDBOX_LOST, str(error))
-        except StageError as error:
-            return error
-        return TransientStageError(Cause.SANDBOX_LOST, f"sandbox {sandbox_id} is unsteady")
+def _fail(poll: _Poll, error: StageError) -> None:
+    if not poll.answer.done():
+        poll.answer.set_exception(error)
+        # A waiter that was cancelled meanwhile never looks at it.
+        poll.answer.exception()
 
 
 def _job(sandbox_id: str, job: str) -> BackgroundJob:

@@ -5,6 +5,7 @@ is left alone.
 """
 
 import asyncio
+import math
 import shlex
 import time
 from typing import Final
@@ -15,7 +16,7 @@ from rolldock.harbor.bundle import subtree
 from rolldock.harbor.config import Healthcheck
 from rolldock.harbor.task import Task
 from rolldock.models.failure import Cause
-from rolldock.sandbox import archive
+from rolldock.sandbox import archive, jobs
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.transfer import last, run_checked, upload_archives
 
@@ -24,7 +25,12 @@ _DEFAULT_WORKDIR: Final = "/app"
 """For an image whose own work directory is `/`."""
 _WORKDIR: Final = '"$w"'
 """The work directory in a command that has chosen it."""
+_LOGS: Final = f"{AGENT_LOGS} /logs/verifier /logs/artifacts"
+_MAKE_DIRECTORIES: Final = f"mkdir -p {_WORKDIR} {_LOGS} && chmod 777 {_LOGS}"
+"""The work directory, and those that Harbor promises; world-writable as Harbor's are, since agent
+and verifier may be different users."""
 _INSTALLED: Final = "installed"
+_HEALTH_SLACK_SECONDS: Final = 10
 
 
 def agent_home(agent: Agent, version: str) -> str:
@@ -40,8 +46,13 @@ async def set_up(
     agent: Agent,
     version: str,
     install_seconds: float,
+    *,
+    attempt: str,
 ) -> str:
     """Fill a fresh sandbox and return its work directory.
+
+    Once the agent was launched nothing is filled any more, since that would undo its work: not by a
+    try that was stalled meanwhile, nor by the run that goes on after a reset.
 
     Raises:
         StageError: `setup_failed` with the last output of what failed.
@@ -57,7 +68,9 @@ async def set_up(
     if agent.needs_solution:
         archives["/solution"] = await _folder(task, "solution")
     unpack = await upload_archives(sandboxes, sandbox_id, archives, Cause.SETUP_FAILED)
-    command = f"{_make_directories(task)} && {unpack} && {_report(agent, version)}"
+    launched = jobs.paths(jobs.job_id(attempt))[0]
+    fill = f"test -e {launched} || {{ {_MAKE_DIRECTORIES} && {unpack}; }}"
+    command = f"{_choose_workdir(task)}; {{ {fill}; }} && {_report(agent, version)}"
     reported = await run_checked(
         sandboxes, sandbox_id, command, "filling the sandbox", Cause.SETUP_FAILED
     )
@@ -67,15 +80,12 @@ async def set_up(
     return workdir
 
 
-def _make_directories(task: Task) -> str:
-    """A command that finds the work directory and makes it, and those that Harbor promises."""
+def _choose_workdir(task: Task) -> str:
+    """A command that names the work directory."""
     wanted = task.config.environment.workdir
-    choose = (
+    return (
         f"w={shlex.quote(wanted)}" if wanted else f'w=$PWD; test "$w" = / && w={_DEFAULT_WORKDIR}'
     )
-    logs = f"{AGENT_LOGS} /logs/verifier /logs/artifacts"
-    # World-writable as Harbor's are: agent and verifier may be different users.
-    return f"{choose}; mkdir -p {_WORKDIR} {logs} && chmod 777 {logs}"
 
 
 def _report(agent: Agent, version: str) -> str:
@@ -124,8 +134,9 @@ async def _await_health(sandboxes: Sandboxes, sandbox_id: str, check: Healthchec
     while True:
         done = await sandboxes.run(
             sandbox_id,
-            check.command,
-            timeout_seconds=max(1, int(check.timeout_sec)),
+            # A check that hangs has failed; the SDK's own timeout is for a sandbox that hangs.
+            f"timeout -k 1 {check.timeout_sec:g} bash -c {shlex.quote(check.command)}",
+            timeout_seconds=math.ceil(check.timeout_sec) + _HEALTH_SLACK_SECONDS,
             otherwise=Cause.SETUP_FAILED,
         )
         if done.exit_code == 0:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from rolldock.errors import RolldockError
 from rolldock.sandboxd.capabilities import CAPABILITIES
+from rolldock.sandboxd.cgroups import Group
 from rolldock.sandboxd.live import FirstProcess
 from rolldock.sandboxd.machine import bwrap_path
 from rolldock.sandboxd.pipes import PipeReader, read_line
@@ -28,8 +29,10 @@ _SETPRIV: Final = "/usr/bin/setpriv"
 
 # Ignoring SIGCHLD makes the kernel reap orphans, so a bare `sleep` will do as process 1.
 _FIRST_PROCESS: Final = (
+    'for fd; do echo 0 >&"$fd" || exit; eval "exec $fd>&-"; done; '
     f"trap '' CHLD; echo {_READY.decode()}; exec sleep infinity </dev/null >/dev/null 2>&1"
 )
+"""Its arguments are descriptors of its groups, into which it moves itself before anything else."""
 
 _READ_ONLY_PROC: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 """What root may write by its uid alone, whatever its capabilities; each would change the host."""
@@ -61,6 +64,7 @@ class BootRequest(NamedTuple):
     hostname: str
     upper: Path
     work: Path
+    group: Group
     host_network: bool
 
 
@@ -96,11 +100,11 @@ def _arguments(request: BootRequest, plan: RootPlan, seccomp_descriptor: int) ->
     return arguments
 
 
-def _payload() -> list[str]:
+def _payload(entries: list[int]) -> list[str]:
     # bwrap leaves the bounding set alone, and hands capabilities over as ambient ones.
     bounding = ",".join(["-all", *(f"+{name}" for name in CAPABILITIES)])
     drop = [f"--bounding-set={bounding}", "--inh-caps=-all", "--ambient-caps=-all"]
-    return [_SETPRIV, *drop, "/bin/bash", "-c", _FIRST_PROCESS]
+    return [_SETPRIV, *drop, "/bin/bash", "-c", _FIRST_PROCESS, "bash", *map(str, entries)]
 
 
 def _memory_file(name: str, content: bytes) -> int:
@@ -117,21 +121,23 @@ def _launch(
     arguments = _arguments(request, plan, seccomp)
     # Over a descriptor: the command line is what the sandbox reads in /proc/1/cmdline at first.
     options = _memory_file("arguments", b"".join(text.encode() + b"\0" for text in arguments))
+    entries: list[int] = []
     try:
+        entries = request.group.open_entries()
         return subprocess.Popen(
-            ["bwrap", "--args", str(options), "--info-fd", str(info), "--", *_payload()],
+            ["bwrap", "--args", str(options), "--info-fd", str(info), "--", *_payload(entries)],
             executable=bwrap_path(),
             stdin=subprocess.DEVNULL,
             stdout=ready,
             stderr=errors,
             cwd="/",
             env={_ENVIRONMENT_MARKER: request.sandbox_id},
-            pass_fds=[options, info, seccomp],
+            pass_fds=[options, info, seccomp, *entries],
             start_new_session=True,
         )
     finally:
-        os.close(options)
-        os.close(seccomp)
+        for descriptor in (options, seccomp, *entries):
+            os.close(descriptor)
 
 
 async def boot(request: BootRequest, plan: RootPlan) -> FirstProcess:
@@ -155,7 +161,7 @@ async def boot(request: BootRequest, plan: RootPlan) -> FirstProcess:
                 os.close(descriptor)
         try:
             async with asyncio.timeout(BOOT_TIMEOUT_SECONDS):
-                return await _await_ready(launcher, ready, info, errors)
+                return await _await_ready(launcher, ready, info, errors, request.group)
         except BaseException as error:
             await asyncio.to_thread(_discard, launcher, request.sandbox_id)
             if isinstance(error, TimeoutError):
@@ -168,20 +174,40 @@ async def boot(request: BootRequest, plan: RootPlan) -> FirstProcess:
 
 
 async def _await_ready(
-    launcher: subprocess.Popen[bytes], ready: PipeReader, info: PipeReader, errors: PipeReader
+    launcher: subprocess.Popen[bytes],
+    ready: PipeReader,
+    info: PipeReader,
+    errors: PipeReader,
+    group: Group,
 ) -> FirstProcess:
-    line, _ = await read_line(ready)
-    if line != _READY:
-        raise BootError(await _last_line(errors))
     report = b""
     while data := await info.read():
         report += data
+    if not report:
+        raise BootError(await _last_line(errors))
     pid = int(json.loads(report)["child-pid"])
+    line = await _await_line(ready) if group.is_entered_alone else await _add(group, pid, ready)
+    if line != _READY:
+        raise BootError(await _last_line(errors))
     try:
         pidfd = os.pidfd_open(pid)
         return FirstProcess(ProcessIdentity.of(pid), pidfd, launcher)
     except OSError as error:
         raise BootError("its first process ended at once") from error
+
+
+async def _await_line(ready: PipeReader) -> bytes:
+    line, _ = await read_line(ready)
+    return line
+
+
+async def _add(group: Group, pid: int, ready: PipeReader) -> bytes:
+    """Move the first process while it mounts: that may take as long as all of its boot."""
+    moving = asyncio.create_task(asyncio.to_thread(group.add, pid))
+    try:
+        return await _await_line(ready)
+    finally:
+        await moving
 
 
 async def _last_line(errors: PipeReader) -> str:

@@ -1,6 +1,8 @@
 """Upload, download and read-file. Every byte is moved by a process inside the sandbox."""
 
+import errno
 import json
+import os
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -9,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from rolldock.sandboxd.access import GATEWAY_PREFIX
 from rolldock.sandboxd.admission import RequestRefusedError
+from rolldock.sandboxd.entrance import EntryRefusedError
 from rolldock.sandboxd.keys import addressed_sandbox
 from rolldock.sandboxd.live import Operation
 from rolldock.sandboxd.pipes import write_all
@@ -53,6 +56,8 @@ async def upload(request: web.Request) -> web.Response:
     sandbox = addressed_sandbox(request)
     path = _path(request)
     part = await _file_part(request)
+    if sandbox.disk_full:
+        raise EntryRefusedError("failed", f"{path}: {os.strerror(errno.ENOSPC)}")
     async with sandbox.operate({"operation": "write_file", "path": path}) as operation:
         try:
             while chunk := await part.read_chunk(_CHUNK_BYTES):

@@ -15,7 +15,13 @@ from rolldock.sandboxd.admission import check_request
 from rolldock.sandboxd.config import SandboxdConfig
 from rolldock.sandboxd.entrance import EntryRefusedError
 from rolldock.sandboxd.launch import Launcher
-from rolldock.sandboxd.live import Ending, FirstProcess, LiveSandbox, SandboxGoneError
+from rolldock.sandboxd.live import (
+    OUT_OF_MEMORY,
+    Ending,
+    FirstProcess,
+    LiveSandbox,
+    SandboxGoneError,
+)
 from rolldock.sandboxd.network import network_for, stop_pasta
 from rolldock.sandboxd.records import CreateRequest, SandboxRecord, Status
 from rolldock.sandboxd.rootfs import plan_root
@@ -65,6 +71,7 @@ class Fleet:
         self._state.open()
         plan = await asyncio.to_thread(plan_root, self._config)
         self._launcher = Launcher(self._config, self._state, plan)
+        await asyncio.to_thread(self._launcher.groups.open)
         await asyncio.to_thread(self._state.empty_trash)
         for sandbox_id in await asyncio.to_thread(self._state.unrecorded):
             await self._launcher.clear(sandbox_id)
@@ -72,6 +79,7 @@ class Fleet:
             self._remember(record)
         for record in await asyncio.to_thread(self._state.live):
             await self._adopt(record)
+        await asyncio.to_thread(self._launcher.groups.sweep, list(self._live))
         await self._launcher.ways.open(self._live.values())
 
     async def close(self) -> None:
@@ -92,6 +100,11 @@ class Fleet:
         if self._launcher is None:
             raise RuntimeError("the fleet is not open")
         return self._launcher
+
+    @property
+    def not_enforced(self) -> tuple[str, ...]:
+        """One line for each limit that sandboxes have in name only on this machine."""
+        return self._started.groups.not_enforced
 
     @property
     def n_live(self) -> int:
@@ -218,7 +231,8 @@ class Fleet:
         self._remember(record)
         pidfd = record.process.open() if record.process is not None else None
         if pidfd is None or record.process is None:
-            ending = _DIED_UNSEEN if record.is_active else DELETED
+            killed = self._started.groups.find(record.id).ran_out_of_memory()
+            ending = OUT_OF_MEMORY if killed else _DIED_UNSEEN if record.is_active else DELETED
             await self._settle(record, ending)
             return
         process = FirstProcess(record.process, pidfd, launcher=None)

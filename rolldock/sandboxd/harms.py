@@ -1,4 +1,4 @@
-"""Harm on request, for tests and chaos: a lost sandbox, one out of memory, a list that lags.
+"""Harm on request, for tests and chaos: a sandbox lost, or without memory or disk; late lists.
 
 Only where the configuration says `faults`; faults of single requests are in `rolldock/faults`.
 """
@@ -7,7 +7,6 @@ from aiohttp import web
 
 from rolldock.faults.admin import install, read_body
 from rolldock.faults.model import ADMIN_PATH, HarmRequest, ListingRequest
-from rolldock.sandboxd.admission import RequestRefusedError
 from rolldock.sandboxd.keys import FLEET, LISTING, require_key
 from rolldock.sandboxd.live import OUT_OF_MEMORY
 
@@ -20,16 +19,15 @@ def add_faults(app: web.Application) -> None:
 
 
 async def harm(request: web.Request) -> web.Response:
-    """Do something to a running sandbox; answers once its processes are gone."""
+    """Do something to a running sandbox; one that is to end is gone when this answers."""
     require_key(request)
     fleet = request.app[FLEET]
     asked = await read_body(request, HarmRequest)
     record = fleet.record(request.match_info["sandbox_id"])
     live = fleet.live(record.id)
     if asked.kind == "disk_full":
-        raise RequestRefusedError(
-            "sandboxes have no disk limit here, so none can be full: leave out disk_full"
-        )
+        live.disk_full = True
+        return web.json_response({})
     if asked.kind == "oom":
         live.end(OUT_OF_MEMORY)
     live.kill()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from rolldock.sandboxd.boot import BootRequest, boot, marker
+from rolldock.sandboxd.cgroups import Group, Groups, limits
 from rolldock.sandboxd.config import SandboxdConfig
 from rolldock.sandboxd.entrance import Entrance
 from rolldock.sandboxd.live import FirstProcess, LiveSandbox
@@ -30,6 +31,8 @@ class Launcher:
     def __init__(self, config: SandboxdConfig, state: StateDirectory, plan: RootPlan) -> None:
         self.ways = Ways(config.state_dir, config.gateway_host, config.gateway_port)
         self._plan = plan
+        self._max_processes = config.max_processes
+        self.groups = Groups(config.state_dir)
         self._state = state
         self._entrance = Entrance()
         self._entrance.start()
@@ -38,6 +41,7 @@ class Launcher:
         """End our own helpers; `is_last`: no sandbox needs the forwarder any more."""
         await self.ways.close(is_last=is_last)
         await asyncio.to_thread(self._entrance.stop)
+        await asyncio.to_thread(self.groups.close)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,13 +54,7 @@ class Launcher:
         Raises:
             BootError, NetworkError, EntryRefusedError, OSError: it did not; its processes are gone.
         """
-        directory = self._state.directory(record.id)
-        upper, work = directory / "upper", directory / "work"
-        hostname = _hostname(record.request.name)
-        await asyncio.to_thread(work.mkdir)
-        await asyncio.to_thread(make_upper, upper, self._plan, hostname)
-        host_network = record.network == Network.HOST
-        request = BootRequest(record.id, hostname, upper, work, host_network)
+        request = await asyncio.to_thread(self._prepare, record)
         process = await boot(request, self._plan)
         live = self.hold(record, process)
         try:
@@ -67,9 +65,23 @@ class Launcher:
         changes = {"status": Status.RUNNING, "started_at": datetime.now(UTC)}
         return live, record.updated("running", process=process.identity, **changes)
 
+    def _prepare(self, record: SandboxRecord) -> BootRequest:
+        """Make its directories and its group. Blocks."""
+        directory = self._state.directory(record.id)
+        upper, work = directory / "upper", directory / "work"
+        hostname = _hostname(record.request.name)
+        work.mkdir()
+        make_upper(upper, self._plan, hostname)
+        asked = record.request
+        allowed = limits(asked.memory_gb, asked.cpu_cores, self._max_processes)
+        group = self.groups.make(record.id, allowed)
+        host_network = record.network == Network.HOST
+        return BootRequest(record.id, hostname, upper, work, group, host_network)
+
     def hold(self, record: SandboxRecord, process: FirstProcess) -> LiveSandbox:
         """A running sandbox, ready to be entered."""
-        return LiveSandbox(record.id, record.network, process, self._entrance)
+        group = self.groups.find(record.id)
+        return LiveSandbox(record.id, record.network, process, self._entrance, group)
 
     async def stop(self, live: LiveSandbox) -> None:
         """End a sandbox's processes and its way to the gateway."""
@@ -77,11 +89,20 @@ class Launcher:
         await live.ended.wait()
         await live.release()
         await self.ways.remove(live)
+        await self._remove_group(live.group)
 
     async def clear(self, sandbox_id: str) -> None:
         """Remove whatever a start that was never finished left."""
         await asyncio.to_thread(kill_marked, marker(sandbox_id))
+        await self._remove_group(self.groups.find(sandbox_id))
         await asyncio.to_thread(self._state.discard, sandbox_id)
+
+    async def _remove_group(self, group: Group) -> None:
+        try:
+            await asyncio.to_thread(group.remove)
+        except OSError as error:
+            # The next sandboxd tries again.
+            _log.warning("group %s is not removed: %s", error.filename, error.strerror)
 
     async def _connect(
         self, live: LiveSandbox, process: FirstProcess, record: SandboxRecord

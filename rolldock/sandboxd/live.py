@@ -12,6 +12,7 @@ import subprocess
 from typing import Any, Final, NamedTuple
 
 from rolldock.sandboxd import processes
+from rolldock.sandboxd.cgroups import Group
 from rolldock.sandboxd.entrance import EnteredProcess, Entrance, EntryRefusedError, Streams
 from rolldock.sandboxd.network import GATEWAY_HOST, GATEWAY_PORT
 from rolldock.sandboxd.pipes import PipeReader, read_line
@@ -20,6 +21,7 @@ from rolldock.sandboxd.records import Network, Status
 
 _LISTEN_BACKLOG: Final = 128
 _KILL_WAIT_SECONDS: Final = 5
+_MEMORY_LOOK_SECONDS: Final = 1.0
 
 
 class SandboxGoneError(Exception):
@@ -32,6 +34,10 @@ class Ending(NamedTuple):
     status: Status
     error_type: str | None
     message: str
+
+
+OUT_OF_MEMORY: Final = Ending(Status.ERROR, "OOM_KILLED", "it ran out of memory")
+_DIED: Final = Ending(Status.ERROR, "SANDBOX_DIED", "its first process ended by itself")
 
 
 class FirstProcess(NamedTuple):
@@ -52,6 +58,7 @@ class LiveSandbox:
         network: Network,
         process: FirstProcess,
         entrance: Entrance,
+        group: Group,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.id = sandbox_id
@@ -60,10 +67,14 @@ class LiveSandbox:
         """Its first process is gone, and with it every process inside."""
         self.ending: asyncio.Future[Ending] = loop.create_future()
         """Why it ends; once it is set nothing may enter any more. The first reason stands."""
+        self.disk_full = False
+        """Told to be: uploads fail. What runs inside has no limit to run into."""
         self._process = process
         self._pidfd = process.pidfd
         self._entrance = entrance
+        self.group = group
         loop.add_reader(self._pidfd, self._notice_end)
+        self._next_look = loop.call_soon(self._look_regularly)
 
     def end(self, ending: Ending) -> None:
         """Ask for its end; nothing happens if it is ending already."""
@@ -74,6 +85,11 @@ class LiveSandbox:
         """End every process in it; `ended` follows."""
         processes.kill_pidfd(self._pidfd)
 
+    def look_at_memory(self) -> None:
+        """End it if the kernel killed any process of it for memory."""
+        if not self.ending.done() and self.group.ran_out_of_memory():
+            self.end(OUT_OF_MEMORY)
+
     async def release(self) -> None:
         """Give up what is held of an ended sandbox."""
         self.forget()
@@ -82,6 +98,7 @@ class LiveSandbox:
 
     def forget(self) -> None:
         """Let go of a sandbox that goes on living."""
+        self._next_look.cancel()
         if self._pidfd >= 0:
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)
@@ -95,7 +112,13 @@ class LiveSandbox:
         """
         if self.ending.done():
             raise SandboxGoneError(self.id)
-        return self._entrance.enter(self._pidfd, request, streams, host_network=self.host_network)
+        request = {**request, "groups": self.group.entry}
+        process = self._entrance.enter(
+            self._pidfd, request, streams, host_network=self.host_network
+        )
+        # Before whoever asked for the process is told how it ended.
+        process.exit_code.add_done_callback(lambda _: self.look_at_memory())
+        return process
 
     def operate(self, request: dict[str, Any]) -> "Operation":
         """Start a built-in operation in it."""
@@ -133,8 +156,15 @@ class LiveSandbox:
 
     def _notice_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
+        self.look_at_memory()
         self.ended.set()
-        self.end(Ending(Status.ERROR, "SANDBOX_DIED", "its first process ended by itself"))
+        self.end(_DIED)
+
+    def _look_regularly(self) -> None:
+        self.look_at_memory()
+        if not self.ending.done():
+            loop = asyncio.get_running_loop()
+            self._next_look = loop.call_later(_MEMORY_LOOK_SECONDS, self._look_regularly)
 
 
 def _listen_here() -> int:
@@ -193,6 +223,10 @@ class Operation:
             SandboxGoneError: the sandbox ended meanwhile.
         """
         line, rest = await read_line(self.output)
+        # A reply may tell of a process that was killed for memory: a job's exit code 137.
+        self._sandbox.look_at_memory()
+        if self._sandbox.ending.done():
+            raise SandboxGoneError(self._sandbox.id)
         if line:
             return line, rest
         try:

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Self
 
 from rolldock.models.base import Record
@@ -134,6 +135,16 @@ def kill_command(child: int | None, marker: bytes, namespace: int) -> None:
     for _ in range(5):
         if not _kill_where({pid for pid in _pids() if is_marked(pid)}, is_marked):
             return
+
+
+def kill_listed(members: Path) -> None:
+    """Kill every process that a file names, one a line, as groups list their members."""
+
+    def listed() -> set[int]:
+        # A process that this namespace cannot see is listed as 0.
+        return {int(pid) for pid in members.read_text().split()} - {0}
+
+    _kill_where(listed(), lambda pid: pid in listed())
 
 
 def kill_marked(marker: bytes) -> None:

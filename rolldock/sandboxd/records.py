@@ -46,9 +46,10 @@ class CreateRequest(BaseModel):
     docker_image: str | None = None
     checkpoint_id: str | None = None
     start_command: JsonObject | None = None
-    cpu_cores: float = 1.0
-    memory_gb: float = 1.0
+    cpu_cores: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    memory_gb: Annotated[float, Field(gt=0, le=1 << 20)] = 1.0
     disk_size_gb: float = 5.0
+    """Accepted, and not limited."""
     gpu_count: int = 0
     network_allowlist: tuple[str, ...] | None = None
     network_denylist: tuple[str, ...] | None = None

@@ -165,11 +165,12 @@ async def test_a_sandbox_out_of_memory(sdk: Sdk, faults: FaultClient) -> None:
         await sdk.run(made.id, "true")
 
 
-async def test_a_full_disk_is_refused(sdk: Sdk, faults: FaultClient) -> None:
-    """No sandbox has a disk limit, so none can be full; it goes on."""
+async def test_a_full_disk_takes_no_upload(sdk: Sdk, faults: FaultClient) -> None:
+    """The upload fails and says why; commands go on, since they have no limit to run into."""
     made = await sdk.create()
-    with pytest.raises(UsageError, match=r"answered 422.*no disk limit"):
-        await faults.harm(made.id, "disk_full")
+    await faults.harm(made.id, "disk_full")
+    with pytest.raises(APIError, match="No space left"):
+        await sdk.client.upload_bytes(made.id, "/tmp/file", b"content", "file")
     assert await sdk.run(made.id, "echo here") == "here\n"
     await sdk.client.delete(made.id)
 

@@ -9,11 +9,19 @@ names first, where rollouts of the old code may still be open.
 import asyncio
 import sys
 import tempfile
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from rolldock.cli.stack.options import StackOptions
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+
+from rolldock.cli.stack.options import Port, StackOptions
 from rolldock.cli.stack.stack import Stack
+from rolldock.faults.client import FaultClient
+from rolldock.faults.model import Answer, Fault
+from rolldock.models import names
 from rolldock.models.spec import RolloutSpec
 from rolldock.sandbox.client import Sandboxes
 from rolldock.trainer.client import Client
@@ -40,6 +48,7 @@ async def record(client: Client, name: str, spec: RolloutSpec, act: Act | None =
     sys.stdout.write(f"{name}: {result.status} {result.stop_reason} {len(history.events)} events\n")
 
 
+_TASK_COMPLETED = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 _CLOSED = (2, 3, 4, 21, 27)
 """WORKFLOW_EXECUTION_ COMPLETED, FAILED, TIMED_OUT, CANCELED, TERMINATED."""
 
@@ -75,16 +84,18 @@ async def main() -> int:
             auto_ports=True,
             agent_cache=ROOT / ".cache" / "agents",
             scripts=_scripts(Path(home)),
+            faults=True,
             environment={"ROLLDOCK_CREATE_SETTLE_SECONDS": "1"},
         )
         async with Stack(options) as stack:
-            client = await Client.connect(stack.settings)
+            hasty = stack.settings.model_copy(update={"heartbeat_seconds": 3})
+            client = await Client.connect(hasty)
             await client.add_endpoint("scripted", url=stack.scripted_url, model="scripted")
-            await _record_all(client)
+            await _record_all(client, stack)
     return 0
 
 
-async def _record_all(client: Client) -> None:
+async def _record_all(client: Client, stack: Stack) -> None:
     async def spec(task: Path, agent: str, **fields: object) -> RolloutSpec:
         endpoint = None if agent in ("oracle", "nop") else "scripted"
         known = await client.add_task(task)
@@ -114,6 +125,76 @@ async def _record_all(client: Client) -> None:
         task = HELLO if stage == "delete_sandbox" else long_wait
         await record(client, name, await spec(task, "bash"), at_stage(stage, RolloutHandle.cancel))
     await record(client, "new-attempt", await spec(long_wait, "bash", attempts=2), _lose_then_stop)
+    for name, number in (("reset-before-create", 0), ("reset-after-create", 2)):
+        await record(client, name, await spec(long_wait, "bash"), _reset_then_stop(number))
+    await record(
+        client, "worker-killed", await spec(long_wait, "bash"), _kill_worker_then_stop(stack)
+    )
+    await record_leak(client, stack, await spec(HELLO, "nop"))
+    await record_sweep(client)
+
+
+async def record_leak(client: Client, stack: Stack, spec: RolloutSpec) -> None:
+    """A rollout whose sandbox cannot be deleted for as long as it tries."""
+    hasty = client.settings.model_copy(update={"cleanup_hours": 3 / 3600})
+    hurried = await Client.connect(hasty)
+    refused = Fault(method="DELETE", path=".*", action=Answer(status=500), times=None)
+    address = f"http://127.0.0.1:{stack.ports[Port.SANDBOXD]}"
+    async with FaultClient(address, stack.settings.prime_api_key) as sandboxd:
+        fault = await sandboxd.add(refused)
+        await record(hurried, "leaked", spec)
+        await sandboxd.remove(fault)
+
+
+async def record_sweep(client: Client) -> None:
+    """The reaper, with the leaked sandbox to delete."""
+    report = await client.reap(grace_seconds=0)
+    query = f"WorkflowType = '{names.REAPER_WORKFLOW}' AND ExecutionStatus = 'Completed'"
+    while not (found := [one async for one in client.temporal.list_workflows(query)]):
+        await asyncio.sleep(0.05)
+    handle = client.temporal.get_workflow_handle(found[0].id, run_id=found[0].run_id)
+    (HISTORIES / "sweep.json").write_text((await handle.fetch_history()).to_json())
+    sys.stdout.write(f"sweep: {report.n_deleted} deleted\n")
+
+
+def _reset_then_stop(number: int) -> Act:
+    async def act(client: Client, handle: RolloutHandle) -> None:
+        await at_stage("await_agent", _nothing)(client, handle)
+        await reset(client, handle.id, number)
+        await at_stage("await_agent", RolloutHandle.stop)(client, handle)
+
+    return act
+
+
+async def reset(client: Client, rollout: str, number: int) -> None:
+    """Reset the newest run to a workflow task, counted from 0."""
+    workflow = client.temporal.get_workflow_handle(rollout)
+    events = (await workflow.fetch_history()).events
+    tasks = [event.event_id for event in events if event.event_type == _TASK_COMPLETED]
+    run = (await workflow.describe()).run_id
+    await client.temporal.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.temporal.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=rollout, run_id=run),
+            reason="recording",
+            workflow_task_finish_event_id=tasks[number],
+            request_id=str(uuid.uuid4()),
+        )
+    )
+    while (await workflow.describe()).run_id == run:
+        await asyncio.sleep(0.02)
+
+
+def _kill_worker_then_stop(stack: Stack) -> Act:
+    async def act(client: Client, handle: RolloutHandle) -> None:
+        await at_stage("await_agent", _nothing)(client, handle)
+        stack.kill("worker")
+        await stack.ready("worker")
+        while (await handle.status()).tries < 2:
+            await asyncio.sleep(0.05)
+        await handle.stop()
+
+    return act
 
 
 async def _lose_then_stop(client: Client, handle: RolloutHandle) -> None:

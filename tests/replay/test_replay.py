@@ -14,6 +14,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from workflows.reaper import ReaperWorkflow
 from workflows.rollout import RolloutWorkflow
 
 HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
@@ -22,12 +23,14 @@ HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
     """Today's workflow gives the commands that the recorded run gave."""
-    replayer = Replayer(workflows=[RolloutWorkflow], data_converter=pydantic_data_converter)
+    replayer = Replayer(
+        workflows=[RolloutWorkflow, ReaperWorkflow], data_converter=pydantic_data_converter
+    )
     await replayer.replay_workflow(load(path))
 
 
 def test_there_is_a_history_of_every_path() -> None:
-    """A grade, failures, the agent's timeout, a stop, cancels and a new attempt are recorded."""
+    """Grades, failures, a stop, cancels, a new attempt, resets, a leak and a sweep are recorded."""
     recorded = {path.stem for path in HISTORIES}
     assert {
         "cancelled-create",
@@ -35,6 +38,11 @@ def test_there_is_a_history_of_every_path() -> None:
         "cancelled-cleanup",
         "completed",
         "failed-image",
+        "leaked",
+        "reset-after-create",
+        "reset-before-create",
+        "sweep",
+        "worker-killed",
         "failed-reward",
         "new-attempt",
         "stopped",

@@ -100,9 +100,9 @@ class Server:
             **options,
         )
 
-    def start(self) -> None:
-        """Start it and wait until it listens."""
-        self.process = self.launch()
+    def start(self, *arguments: str, **options: Any) -> None:
+        """Start it and wait until it listens; arguments and options are those of `launch`."""
+        self.process = self.launch(*arguments, **options)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith("listening on http://"), line

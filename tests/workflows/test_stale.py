@@ -161,6 +161,21 @@ async def stall_in(bench: Bench, stage: Stage, after_work: bool) -> None:
     assert await alive(client, spec.id) == [], stage
 
 
+async def test_a_stale_set_up_undoes_no_work_of_the_agent(stalling: Bench) -> None:
+    """It wakes when the agent has worked, before the tests run: the files stay as they are."""
+    client = stalling.client
+    spec = await client.spec(TASKS / "edits-file", agent="oracle")
+    stale = stalling.stalls.add(spec.id, Stage.SET_UP_SANDBOX)
+    ended = stalling.stalls.add(spec.id, Stage.STOP_AGENT)
+    handle = await client.start(spec)
+    await stale.reached.wait()
+    await ended.reached.wait()
+    await stale.wake()
+    await ended.wake()
+    result = await handle.result()
+    assert (result.status, result.reward) == (Status.COMPLETED, 1.0), result.failure
+
+
 async def test_a_stale_grade_leaves_the_tests_of_the_next_try_alone(stalling: Bench) -> None:
     """It wakes while they run: it may not run them again, nor end them."""
     client = stalling.client

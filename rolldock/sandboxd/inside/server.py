@@ -4,8 +4,10 @@
                                                                  waits, signals      in the sandbox
 
 The keeper is in the sandbox's namespaces except its process namespace, so the sandbox cannot see
-or reach it. It executes nothing. The server parses nothing of a request: a request that is wrong
-ends its own keeper. When sandboxd goes away the server ends and running commands stay.
+or reach it. It is not in the sandbox's group: limits are not meant for it, and it must not die of
+them. The command is in it before it does anything. The keeper executes nothing. The server parses
+nothing of a request: a request that is wrong ends its own keeper. When sandboxd goes away the
+server ends and running commands stay.
 """
 
 import contextlib
@@ -31,7 +33,6 @@ _NAMESPACES: Final = (
     | kernel.CLONE_NEWUTS
     | kernel.CLONE_NEWNET
     | kernel.CLONE_NEWNS
-    | kernel.CLONE_NEWCGROUP
 )
 _MESSAGE_BYTES: Final = 16
 _N_DESCRIPTORS: Final = 6
@@ -84,12 +85,12 @@ def _keep(context: _Context, descriptors: list[int]) -> NoReturn:
         with open(payload, "rb") as text:
             request = json.loads(text.read())
         namespaces = _NAMESPACES & ~(kernel.CLONE_NEWNET if request["host_network"] else 0)
+        # By their paths out here, before these are gone.
+        groups = _Groups(request["groups"])
         kernel.set_namespaces(sandbox, namespaces)
-        os.close(sandbox)
-        child = os.fork()
-        if child == 0:
+        if (child := groups.fork(sandbox)) == 0:
             _run(context, request, channel, streams)
-        for descriptor in streams:
+        for descriptor in (sandbox, *streams, *groups.descriptors):
             os.close(descriptor)
         _say(channel, {"child": child})
         _say(channel, {"exit": _wait(child, channel)})
@@ -98,6 +99,40 @@ def _keep(context: _Context, descriptors: list[int]) -> NoReturn:
         _say(channel, {"refused": "not_running", "message": f"cannot enter: {error.strerror}"})
     finally:
         os._exit(code)
+
+
+class _Groups:
+    """The groups of the sandbox, opened while their paths are there."""
+
+    def __init__(self, entries: list[dict[str, str]]) -> None:
+        directories = [it["unified"] for it in entries if "unified" in it]
+        self._births = [os.open(path, os.O_RDONLY) for path in directories]
+        self._moves = [os.open(f"{path}/cgroup.procs", os.O_WRONLY) for path in directories]
+        self._tasks = [os.open(it["tasks"], os.O_WRONLY) for it in entries if "tasks" in it]
+
+    @property
+    def descriptors(self) -> list[int]:
+        """All that is open."""
+        return [*self._births, *self._moves, *self._tasks]
+
+    def fork(self, sandbox: int) -> int:
+        """Like os.fork(), but the child is in the groups and in their namespace."""
+        missing = self._tasks
+        try:
+            child = kernel.fork_into(self._births[0]) if self._births else os.fork()
+        except BlockingIOError:
+            # Nobody is born in a full group, but who comes from outside may exceed its limit.
+            missing = [*self._moves, *self._tasks]
+            child = os.fork()
+        if child == 0:
+            try:
+                for file in missing:
+                    os.write(file, b"0")
+                # Not before: from within it, groups outside may be out of reach.
+                kernel.set_namespaces(sandbox, kernel.CLONE_NEWCGROUP)
+            except OSError:
+                os._exit(1)
+        return child
 
 
 def _say(channel: socket.socket, content: dict[str, object]) -> None:

@@ -1,0 +1,2 @@
+#!/bin/bash
+echo edited > notes.txt
