@@ -1,7 +1,8 @@
 """What a thousand waiting rollouts cost: polls, heartbeats and processor time while agents work.
 
-Every rollout has a sandbox of its own, in which an agent has had one turn and now waits. Once all of
-them wait, requests are counted for a while: at the sandbox API by route, at Temporal by operation.
+Every rollout has a sandbox of its own, in which an agent has had one turn and now waits. Once all
+of them wait, requests are counted for a while: at the sandbox API by route, at Temporal by
+operation.
 
     .venv/bin/python benchmarks/traffic.py [--rollouts 1000] [--seconds 60]
 """

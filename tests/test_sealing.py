@@ -1,0 +1,74 @@
+"""Sealing a rollout: a broken session costs its trace, never the result."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from rolldock.models.result import AttemptResult, Stage, Status, StopReason
+from rolldock.models.spec import AgentRef, RolloutSpec, TaskRef
+from rolldock.models.stages import Order, SealRequest
+from rolldock.sealing import seal_rollout
+from rolldock.store import keys
+from rolldock.store.store import Store
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ATTEMPT = "11111111-1111-4111-8111-111111111111"
+DIGEST = "0" * 64
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A fresh store."""
+    return Store.open(str(tmp_path))
+
+
+def graded(rollout: str = "exp/1/task/0") -> SealRequest:
+    """The seal of a rollout with reward 1 whose agent called a model."""
+    spec = RolloutSpec(
+        id=rollout, task=TaskRef(name="task", digest=DIGEST), agent=AgentRef(name="bash")
+    )
+    order = Order(
+        rollout=rollout,
+        run="run",
+        attempt=ATTEMPT,
+        number=1,
+        spec=spec,
+        spec_digest=DIGEST,
+        deadline=NOW + timedelta(hours=1),
+    )
+    attempt = AttemptResult(
+        attempt=ATTEMPT,
+        number=1,
+        stage=Stage.GRADE,
+        stop_reason=StopReason.AGENT_COMPLETED,
+        started_at=NOW,
+    )
+    return SealRequest(
+        order=order,
+        attempt=attempt,
+        last=True,
+        status=Status.COMPLETED,
+        rewards={"reward": 1.0},
+        started_at=NOW,
+    )
+
+
+@pytest.mark.parametrize("record", [b"{", b'{"kind": "dream"}', b'{"kind": "turn", "turn": 7}'])
+async def test_a_broken_record_costs_the_trace_not_the_reward(store: Store, record: bytes) -> None:
+    """The result keeps its reward, says why there is no trace, and is not trained on."""
+    await store.create(keys.reply(ATTEMPT, 0), record)
+    result = await seal_rollout(store, graded(), NOW)
+    assert (result.status, result.reward, result.trace) == (Status.COMPLETED, 1.0, None)
+    assert result.attempts[-1].trace_error is not None
+    assert not result.trainable
+    assert "could not be sealed" in str(result.not_trainable_because)
+    assert await store.get(keys.result("exp/1/task/0")) is not None
+    assert await store.get(keys.reply(ATTEMPT, 0)) == record
+
+
+async def test_the_first_seal_stands(store: Store) -> None:
+    """A second one, whatever it brings, returns what was committed."""
+    first = await seal_rollout(store, graded(), NOW)
+    other = graded().model_copy(update={"status": Status.FAILED, "rewards": {}})
+    assert await seal_rollout(store, other, NOW + timedelta(seconds=5)) == first
