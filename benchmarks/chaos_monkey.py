@@ -7,7 +7,7 @@ import asyncio
 import os
 import random
 import signal
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -51,6 +51,10 @@ GATEWAY_FAULTS: Final = {
     "gateway: slow": Fault(path=_CALL, action=Delay(seconds=2), times=3),
 }
 LOSE: Final = "sandbox: lost"
+_MANY: Final = 8
+"""Living sandboxes from which one may be lost: the last rollout would lose one after the other."""
+_AT_A_TIME: Final = 8
+"""Faults in force: the last rollouts of a run are few and would meet all that nobody else has."""
 
 
 class Monkey:
@@ -111,6 +115,7 @@ class Monkey:
             (self._model, MODEL_FAULTS),
             (self._gateway, GATEWAY_FAULTS),
         )
+        in_force: deque[tuple[FaultClient, str]] = deque()
         choices = [(server, name, fault) for server, of in servers for name, fault in of.items()]
         while True:
             await asyncio.sleep(self._random.uniform(0.5, 1.5) * seconds)
@@ -120,12 +125,15 @@ class Monkey:
                     await self._lose_a_sandbox()
                     continue
                 server, name, fault = self._random.choice(choices)
-                await server.add(fault)
+                in_force.append((server, await server.add(fault)))
                 self.faults[name] += 1
+                if len(in_force) > _AT_A_TIME:
+                    server, fault_id = in_force.popleft()
+                    await server.remove(fault_id)
 
     async def _lose_a_sandbox(self) -> None:
         alive = [one.sandbox.id for one in await self._client.sandboxes()]
-        if alive:
+        if len(alive) >= _MANY:
             await self._sandboxd.harm(self._random.choice(alive), "lose")
             self.faults[LOSE] += 1
 
