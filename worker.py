@@ -57,7 +57,7 @@ def workers(
         secret=settings.read_secret(),
         environment=settings.task_environment(os.environ),
     )
-    sandbox, agent = SandboxActivities(tools), AgentActivities(tools)
+    sandbox, agent = SandboxActivities(tools, temporal), AgentActivities(tools)
     grading, trace = GradingActivities(tools), TraceActivities(tools)
     reaping = ReapingActivities(tools, temporal)
     rollouts = Worker(

@@ -85,9 +85,7 @@ class AgentActivities:
             agent = get_agent(request.order.spec.agent.name)
             facts = SessionFacts()
             if agent.dialect is not None:
-                log = SessionLog(self._tools.store, request.order.attempt)
-                await log.end(EndReason.STOPPED, by=Stage.STOP_AGENT)
-                facts = await read_facts(log)
+                facts = await self._end_session(request.order)
             exit_code, artifacts = None, ()
             if request.sandbox_id is not None:
                 exit_code, artifacts = await self._end(request, request.sandbox_id)
@@ -98,6 +96,19 @@ class AgentActivities:
                 failure=outcome.failure(agent, reason, facts),
                 artifacts=artifacts,
             )
+
+    async def _end_session(self, order: Order) -> SessionFacts:
+        """Write END, and say what the session holds.
+
+        Records that cannot be read cost the trace, not the grade: the agent has worked.
+        """
+        log = SessionLog(self._tools.store, order.attempt)
+        try:
+            await log.end(EndReason.STOPPED, by=Stage.STOP_AGENT)
+            return await read_facts(log)
+        except ValueError as error:
+            activity.logger.warning("session %s cannot be read: %s", order.attempt, error)
+            return SessionFacts(has_turn=True)
 
     async def _open_session(self, order: Order, agent: Agent) -> str | None:
         """Write the session record and sign its token; None for an agent that calls no model."""

@@ -31,7 +31,11 @@ class ReapingActivities:
             dealt_with = orphans[:cap]
             if not request.dry_run:
                 dealt_with = await delete_orphans(
-                    self._tools.sandboxes, self._tools.store, self._tools.deployment, dealt_with
+                    self._tools.sandboxes,
+                    self._tools.store,
+                    self._tools.deployment,
+                    self._runs.state,
+                    dealt_with,
                 )
             results, unwritten = await self._write_results(cap, dry_run=request.dry_run)
             report = SweepReport(
@@ -41,6 +45,7 @@ class ReapingActivities:
                 n_failed=sum(one.error is not None for one in dealt_with),
                 n_deferred=len(orphans) - len(dealt_with),
                 swept=_worth_naming(judged, dealt_with),
+                n_results=len(results),
                 results=tuple(results[:REPORTED]),
                 unwritten=tuple(unwritten[:REPORTED]),
             )
@@ -60,15 +65,15 @@ class ReapingActivities:
         """Rollouts that have a result now (or would have), and those that could not get one."""
         written: list[str] = []
         failed: list[str] = []
-        async for rollout in without_result(self._temporal, self._tools.store):
+        async for ended in without_result(self._temporal, self._tools.store):
             error = None
             if not dry_run:
-                error = await write_result(self._temporal, self._tools.store, rollout)
+                error = await write_result(self._temporal, self._tools.store, ended)
             if error is None:
-                written.append(rollout)
+                written.append(ended.id)
             else:
-                failed.append(f"{rollout}: {error}")
-            if len(written) + len(failed) >= cap:
+                failed.append(error)
+            if len(written) >= cap:
                 break
         return written, failed
 

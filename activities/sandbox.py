@@ -1,17 +1,17 @@
 """Stages 1, 2 and 8: the sandbox is created, filled and deleted."""
 
 import math
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from temporalio import activity
+from temporalio.client import Client as Temporal
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import as_failures
 from activities.heartbeat import heartbeating
 from activities.tools import Tools
 from rolldock.agents.registry import get_agent
-from rolldock.deadlines import attempt_deadline
+from rolldock.deadlines import attempt_seconds
 from rolldock.errors import StageError
 from rolldock.gateway.session_log import SessionLog
 from rolldock.harbor.task import Task
@@ -34,6 +34,7 @@ from rolldock.sandbox.labels import Ownership
 from rolldock.sandbox.setup import set_up
 from rolldock.sandbox.superseding import delete_superseded, superseded
 from rolldock.store import keys
+from rolldock.trainer.runs import Runs
 
 _SECONDS_PER_MINUTE = 60
 
@@ -41,8 +42,9 @@ _SECONDS_PER_MINUTE = 60
 class SandboxActivities:
     """What happens to a sandbox as a whole."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, temporal: Temporal) -> None:
         self._tools = tools
+        self._runs = Runs(temporal)
 
     @activity.defn(name=Stage.CREATE_SANDBOX)
     async def create_sandbox(self, order: Order) -> CreateResult:
@@ -88,25 +90,26 @@ class SandboxActivities:
     async def delete_sandbox(self, request: DeleteRequest) -> DeleteResult:
         """Safe to run twice: what is gone stays gone."""
         async with as_failures(), heartbeating():
-            await self._end_superseded(request.order)
             deleted = await delete_sandboxes(
                 self._tools.sandboxes,
                 self._tools.store,
-                self._owner(request.order),
+                # After a reset the sandbox of a replayed create carries the old run's label.
+                self._owner(request.order).model_copy(update={"run": None}),
                 sandbox_id=request.sandbox_id,
                 create_sent=request.create_sent,
                 settle_seconds=self._tools.settings.create_settle_seconds
                 + self._tools.settings.listing_lag_seconds,
             )
+            await self._end_superseded(request.order)
             return DeleteResult(deleted=deleted)
 
     async def _end_superseded(self, order: Order) -> None:
         """After a reset: end the sessions of the rollout's other attempts, delete their sandboxes.
 
-        At the create, so that never two agents work; again at the delete, for an old create that
-        took effect meanwhile.
+        At the create, so that never two agents work; again after the delete, for an old create that
+        took effect meanwhile. A try that was stalled until its run was reset ends nothing.
         """
-        if not order.after_reset:
+        if not order.after_reset or not await self._runs.is_newest(order.rollout, order.run):
             return
         for found in await superseded(self._tools.sandboxes, self._owner(order)):
             log = SessionLog(self._tools.store, str(found.owner.attempt))
@@ -134,9 +137,10 @@ class SandboxActivities:
         return (*(environment.allowed_hosts or ()), *own)
 
     def _request(self, order: Order, task: Task) -> SandboxRequest:
-        resources, now = order.spec.resources, datetime.now(UTC)
-        left = attempt_deadline(order.spec.limits, now, order.deadline) - now
-        lifetime = left.total_seconds() + self._tools.settings.lifetime_slack_seconds
+        resources = order.spec.resources
+        # The same at every try: a provider refuses a key that comes again with another request.
+        longest = attempt_seconds(order.spec.limits)
+        lifetime = longest + self._tools.settings.lifetime_slack_seconds
         return SandboxRequest(
             attempt=order.attempt,
             owner=self._owner(order),

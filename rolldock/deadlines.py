@@ -12,9 +12,14 @@ TRANSFER_SLACK: Final = timedelta(seconds=120)
 """Uploads and downloads around a stage's command, on a slow link."""
 
 
-def attempt_deadline(limits: Limits, now: datetime, latest: datetime) -> datetime:
-    """The end of an attempt whose create begins or has just ended; `latest` is the rollout's."""
+def attempt_seconds(limits: Limits) -> float:
+    """The longest that an attempt may take from its create: all its stages, at most the total."""
     stages = (
         limits.create_seconds + limits.setup_seconds + limits.agent_seconds + limits.grade_seconds
     )
-    return min(now + timedelta(seconds=stages) + 4 * TRANSFER_SLACK, latest)
+    return min(stages + 4 * TRANSFER_SLACK.total_seconds(), limits.total_seconds)
+
+
+def attempt_deadline(limits: Limits, now: datetime, latest: datetime) -> datetime:
+    """The end of an attempt whose create begins or has just ended; `latest` is the rollout's."""
+    return min(now + timedelta(seconds=attempt_seconds(limits)), latest)

@@ -75,6 +75,9 @@ class Attempt:
                 await self._create_sandbox()
                 if self.existing is not None:
                     return
+                if bound.expired():
+                    # A create that ends well swallows the timeout that came while it ran.
+                    raise TimeoutError
                 # Tries of a stage that hang are bounded together, by what the attempt may take.
                 left = (self._order.deadline - workflow.now()).total_seconds()
                 bound.reschedule(asyncio.get_running_loop().time() + left)
@@ -267,8 +270,7 @@ class Attempt:
     async def _phase(self, stage: Stage) -> AsyncGenerator[None, None]:
         """Name the stage, time it, and look for a cancel once it is over.
 
-        A create that ends well swallows the timeout that came while it ran, as it does a cancel:
-        nothing begins after the deadline.
+        Nothing begins after the deadline.
         """
         self._stage = stage
         began = workflow.now()

@@ -42,9 +42,10 @@ class ReaperWorkflow:
 
 def _words(report: SweepReport) -> str:
     counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(report.counts.items()))
-    would = "would be " if report.dry_run else ""
+    seen = f"{counts or 'no sandboxes'}; {report.n_results} rollouts ended without a result"
+    if report.dry_run:
+        return f"{seen}; a dry run: nothing was deleted or written"
     return (
-        f"{counts or 'no sandboxes'}; {report.n_deleted} {would}deleted, {report.n_failed} could "
-        f"not be, {report.n_deferred} left for the next sweep; {len(report.results)} results "
-        f"{would}written"
+        f"{seen}; {report.n_deleted} deleted, {report.n_failed} could not be, "
+        f"{report.n_deferred} left for the next sweep"
     )

@@ -63,8 +63,9 @@ class SweepReport(Contract):
     n_deferred: int = 0
     """Orphans that the cap left for the next sweep."""
     swept: tuple[SweptSandbox, ...] = ()
+    n_results: int = 0
+    """Rollouts that had ended without a record and have one now, or would have."""
     results: tuple[str, ...] = ()
-    """Rollouts that had ended without a record and have one now."""
     unwritten: tuple[str, ...] = ()
     """Those whose record could not be written, each with the reason."""
 

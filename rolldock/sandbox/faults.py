@@ -46,7 +46,7 @@ _GONE: Final = {
 }
 """In the order in which they are asked: the last is the base class of the others."""
 
-_RAISED: Final = (
+RAISED: Final = (
     APIError,
     RuntimeError,
     TimeoutError,
@@ -60,6 +60,8 @@ another shape (ValueError), a URL that it cannot use, a transport that gave up."
 _NOT_FOUND: Final = 404
 _UNPROCESSABLE: Final = 422
 _CLIENT_ERRORS: Final = range(400, 500)
+_LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
+"""A delete that is told to wait for longer had better be asked again."""
 _WORTH_A_RETRY: Final = frozenset({408, 409, 425, 429})
 
 
@@ -110,12 +112,12 @@ def _retry_after_seconds(error: BaseException) -> float | None:
     response = _response(error)
     value = "" if response is None else response.headers.get("retry-after", "")
     if value.isdigit():
-        return float(value)
+        return min(float(value[:9]), _LONGEST_RETRY_AFTER_SECONDS)
     try:
         seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
     except (TypeError, ValueError):
         return None
-    return max(0.0, seconds)
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER_SECONDS)
 
 
 def stage_error(error: BaseException, otherwise: Cause) -> StageError:
@@ -154,7 +156,7 @@ async def sandbox_faults(otherwise: Cause) -> AsyncGenerator[None, None]:
         yield
     except RolldockError:
         raise
-    except _RAISED as error:
+    except RAISED as error:
         if is_cancellation(error):
             raise asyncio.CancelledError from error
         raise stage_error(error, otherwise) from error

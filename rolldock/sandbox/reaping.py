@@ -82,17 +82,25 @@ async def _verdict(
 
 
 async def delete_orphans(
-    sandboxes: Sandboxes, store: Store, deployment: str, orphans: Sequence[SweptSandbox]
+    sandboxes: Sandboxes,
+    store: Store,
+    deployment: str,
+    look_up: LookUp,
+    orphans: Sequence[SweptSandbox],
 ) -> list[SweptSandbox]:
-    """Delete each, its attempt's tombstone first; each with what came of it."""
+    """Delete each, its attempt's tombstone first; each with what came of it.
+
+    Its rollout is looked up once more right before: it may have been reset since it was judged.
+    """
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def one(orphan: SweptSandbox) -> SweptSandbox:
-        owner = Ownership(
-            deployment=deployment, rollout=orphan.rollout, run=orphan.run, attempt=orphan.attempt
-        )
+        owner = Ownership(deployment=deployment, rollout=orphan.rollout, attempt=orphan.attempt)
         try:
             async with slots, asyncio.timeout(_DELETE_SECONDS):
+                state = await look_up(str(orphan.rollout), orphan.run)
+                if state.is_open:
+                    return orphan.model_copy(update={"verdict": Verdict.OPEN, "why": state.why})
                 await delete_sandboxes(
                     sandboxes,
                     store,

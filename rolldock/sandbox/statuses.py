@@ -7,12 +7,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from prime_sandboxes import APIError, BackgroundJob
+from prime_sandboxes import BackgroundJob
 
 from rolldock.errors import StageError, TransientStageError
 from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes
-from rolldock.sandbox.faults import is_cancellation, stage_error, status_of
+from rolldock.sandbox.faults import RAISED, is_cancellation, stage_error, status_of
 
 MOST_JOBS: Final = 100
 """The API's limit for one request."""
@@ -39,7 +39,7 @@ async def job_statuses(
     try:
         async with asyncio.timeout(seconds):
             found = await sandboxes.sdk.get_background_job_statuses(list(jobs))
-    except (APIError, RuntimeError, TimeoutError, ValueError) as error:
+    except RAISED as error:
         if is_cancellation(error):
             raise asyncio.CancelledError from error
         if len(jobs) > 1:

@@ -11,10 +11,10 @@ from rolldock.store.store import Store
 
 
 async def superseded(sandboxes: Sandboxes, owner: Ownership) -> list[SandboxSummary]:
-    """The living sandboxes of a rollout's other attempts.
+    """The living sandboxes that other runs of a rollout made for other attempts.
 
     Args:
-        owner: of the attempt that goes on.
+        owner: of the attempt that goes on; its run must be the rollout's newest.
 
     Raises:
         StageError: the provider's list could not be had.
@@ -23,7 +23,7 @@ async def superseded(sandboxes: Sandboxes, owner: Ownership) -> list[SandboxSumm
     return [
         found
         for found in await sandboxes.owned(of_rollout)
-        if found.owner.attempt not in (None, owner.attempt)
+        if found.owner.attempt not in (None, owner.attempt) and found.owner.run != owner.run
     ]
 
 
@@ -37,7 +37,7 @@ async def delete_superseded(sandboxes: Sandboxes, store: Store, found: SandboxSu
     await delete_sandboxes(
         sandboxes,
         store,
-        found.owner,
+        found.owner.model_copy(update={"run": None}),
         sandbox_id=found.id,
         create_sent=False,
         settle_seconds=0,

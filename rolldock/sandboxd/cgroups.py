@@ -22,6 +22,7 @@ Disk space is not limited: a file system for each sandbox would cost boot time o
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Iterable
@@ -39,6 +40,8 @@ from rolldock.sandboxd.cgroups_hierarchy import (
     write,
 )
 from rolldock.sandboxd.processes import kill_listed
+
+_log = logging.getLogger(__name__)
 
 _BYTES_PER_GB: Final = 1 << 30
 _REMOVE_SECONDS: Final = 5.0
@@ -201,7 +204,10 @@ class Groups:
         """Remove the groups of all other sandboxes."""
         kept = set(keep)
         for name in {name for it in self._hierarchies for name in it.names()} - kept:
-            self.find(name).remove()
+            try:
+                self.find(name).remove()
+            except OSError as error:
+                _log.warning("the group of %s stays: %s", name, error)
 
     def close(self) -> None:
         """Remove the parent groups, unless a sandbox lives on in one."""

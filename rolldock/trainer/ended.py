@@ -16,7 +16,7 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from rolldock.agents.registry import get_agent
-from rolldock.errors import UsageError
+from rolldock.errors import UnavailableError, UsageError
 from rolldock.gateway.session_log import SessionLog
 from rolldock.models.failure import Cause, Failure
 from rolldock.models.result import AttemptResult, RolloutResult, Stage, Status, StopReason
@@ -50,8 +50,8 @@ async def write_result_of(
         by: who writes: `reaper` or `client`.
 
     Raises:
-        UsageError: its history is gone, so nobody can say what it was.
-        UnavailableError: the store does not answer.
+        UsageError: its history is gone, or cannot be read, so nobody can say what it was.
+        UnavailableError: Temporal or the store does not answer.
     """
     story = await _Story.read(temporal, ended)
     request = story.sealing or story.terminated(ended)
@@ -78,23 +78,31 @@ class _Story:
         """Read a run's history.
 
         Raises:
-            UsageError: Temporal has it no more.
+            UsageError: Temporal has it no more, or it is not the history of a rollout.
+            UnavailableError: Temporal does not answer.
         """
         handle = temporal.get_workflow_handle(ended.id, run_id=ended.run_id)
         try:
             history = await handle.fetch_history()
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+                raise UnavailableError(
+                    f"Temporal did not give the history of {ended.id!r}: {error.message}"
+                ) from error
             raise UsageError(
                 f"rollout {ended.id!r} ended without a result, and its history is gone: start it "
                 "again under another id"
             ) from error
         reader = _Reader(temporal, history)
-        request = await reader.input(history.events[0], RolloutRequest)
-        story = cls(request, ended.run_id, ended.start_time)
-        for event in history.events:
-            await story.add(reader, event)
+        try:
+            request = await reader.input(history.events[0], RolloutRequest)
+            story = cls(request, ended.run_id, ended.start_time)
+            for event in history.events:
+                await story.add(reader, event)
+        except ValueError as error:
+            raise UsageError(
+                f"workflow {ended.id!r} is no rollout that this version can read: {error}"
+            ) from error
         return story
 
     @property
@@ -125,7 +133,7 @@ class _Story:
             sealing = await reader.input(event, SealRequest)
             self._records[sealing.attempt.attempt] = sealing.attempt
             self.sealing = sealing if sealing.last else None
-        elif stage is not None and self._records:
+        elif stage not in (None, Stage.DELETE_SANDBOX) and self._records:
             self._update(stage=stage)
 
     async def _add_completed(self, reader: "_Reader", event: HistoryEvent) -> None:
@@ -146,10 +154,12 @@ class _Story:
         said = ended.status.name.lower() if ended.status else "closed"
         attempts = self.attempts or (self._unbegun(),)
         last = attempts[-1]
+        own = last.failure
+        before = "" if own is None else f"; its attempt had failed: {own.cause}: {own.message}"
         failure = Failure(
             stage=last.stage,
             cause=Cause.TERMINATED,
-            message=f"the workflow was {said} in {last.stage}, before it wrote a result",
+            message=f"the workflow was {said} in {last.stage}, before it wrote a result{before}",
             retryable=False,
         )
         return SealRequest(

@@ -21,6 +21,7 @@ from rolldock.store import keys
 from rolldock.store.store import Store
 from rolldock.trainer.ended import write_result_of
 from rolldock.trainer.patience import is_transient, patiently
+from rolldock.trainer.runs import CLOSED
 
 _WAIT_SECONDS: Final = 5.0
 """Between two looks at a busy Temporal: a long poll was refused."""
@@ -71,7 +72,7 @@ class RolloutHandle:
         """
         while (result := await self.stored()) is None:
             description = await patiently(self._describe, self.id)
-            if description.status is not WorkflowExecutionStatus.RUNNING:
+            if description.status in CLOSED:
                 return await self.stored() or await self._write_missing(description)
             await self._until_closed()
         return result
@@ -91,7 +92,7 @@ class RolloutHandle:
             return RolloutStatus(
                 id=self.id, state=result.status, stage="done", started_at=result.started_at
             )
-        if description.status is WorkflowExecutionStatus.RUNNING:
+        if description.status not in CLOSED:
             return _running(self.id, description)
         state = result.status if result else str(description.status and description.status.name)
         return RolloutStatus(

@@ -9,6 +9,18 @@ from temporalio.service import RPCError, RPCStatusCode
 from rolldock.errors import UnavailableError
 from rolldock.sandbox.reaping import RunState
 
+CLOSED: Final = frozenset(
+    {
+        WorkflowExecutionStatus.CANCELED,
+        WorkflowExecutionStatus.COMPLETED,
+        WorkflowExecutionStatus.CONTINUED_AS_NEW,
+        WorkflowExecutionStatus.FAILED,
+        WorkflowExecutionStatus.TERMINATED,
+        WorkflowExecutionStatus.TIMED_OUT,
+    }
+)
+"""Whatever else a status says, such as that a run is paused, the run is not over."""
+
 _FORGOTTEN: Final = RunState(is_open=False, why="Temporal knows no such rollout (any more)")
 
 
@@ -27,15 +39,24 @@ class Runs:
         newest = await self._describe(rollout, None)
         if newest is None:
             return _FORGOTTEN
-        if newest.status is WorkflowExecutionStatus.RUNNING:
+        if newest.status not in CLOSED:
             return RunState(is_open=True, why=f"run {newest.run_id} is open")
         if run is not None and run != newest.run_id:
             labelled = await self._describe(rollout, run)
-            if labelled is not None and labelled.status is WorkflowExecutionStatus.RUNNING:
+            if labelled is not None and labelled.status not in CLOSED:
                 return RunState(is_open=True, why=f"run {run} is open")
         status = newest.status.name.lower() if newest.status else "closed"
         at = f" at {newest.close_time:%Y-%m-%d %H:%M:%S} UTC" if newest.close_time else ""
         return RunState(is_open=False, why=f"its rollout was {status}{at}")
+
+    async def is_newest(self, rollout: str, run: str) -> bool:
+        """Whether a run is the newest of its rollout: none has been reset out of it.
+
+        Raises:
+            UnavailableError: Temporal does not say.
+        """
+        newest = await self._describe(rollout, None)
+        return newest is not None and newest.run_id == run
 
     async def _describe(self, rollout: str, run: str | None) -> WorkflowExecutionDescription | None:
         try:
@@ -46,3 +67,6 @@ class Runs:
             raise UnavailableError(
                 f"Temporal could not describe {rollout}: {error.message}"
             ) from error
+        except ValueError as error:
+            # A status that this SDK does not know yet.
+            raise UnavailableError(f"Temporal says of {rollout}: {error}") from error

@@ -1,20 +1,24 @@
 """Rollouts that were ended from outside: found in Temporal's list, given the result they lack."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from temporalio.client import Client as Temporal
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionDescription
+from temporalio.service import RPCError
 
 from rolldock.errors import RolldockError
 from rolldock.models import names
 from rolldock.store import keys
 from rolldock.store.store import Store
 from rolldock.trainer.ended import write_result_of
+from rolldock.trainer.runs import CLOSED
 
 _LOOKED_BACK: Final = timedelta(days=1)
 """What ended earlier gets its result when somebody asks for it."""
+_AT_ONCE: Final = 32
 
 _QUERY: Final = (
     f"WorkflowType = '{names.ROLLOUT_WORKFLOW}' AND (ExecutionStatus = 'Terminated' OR "
@@ -23,30 +27,40 @@ _QUERY: Final = (
 )
 
 
-async def without_result(temporal: Temporal, store: Store) -> AsyncIterator[str]:
-    """The ids of rollouts that ended lately, from outside, and have no record.
+async def without_result(
+    temporal: Temporal, store: Store
+) -> AsyncIterator[WorkflowExecutionDescription]:
+    """Rollouts that ended lately, from outside, have no record and do not run again.
 
     Raises:
         UnavailableError: the store does not answer.
     """
     since = (datetime.now(UTC) - _LOOKED_BACK).isoformat()
-    seen: set[str] = set()
-    async for found in temporal.list_workflows(f"{_QUERY} AND CloseTime > '{since}'"):
-        if found.id not in seen:
-            seen.add(found.id)
-            if await store.get(keys.result(found.id)) is None:
-                yield found.id
+    listed = temporal.list_workflows(f"{_QUERY} AND CloseTime > '{since}'")
+    ids = list(dict.fromkeys([found.id async for found in listed]))
+    for start in range(0, len(ids), _AT_ONCE):
+        batch = ids[start : start + _AT_ONCE]
+        written = await asyncio.gather(*(store.get(keys.result(found)) for found in batch))
+        for found, content in zip(batch, written, strict=True):
+            if content is None and (ended := await _ended(temporal, found)) is not None:
+                yield ended
 
 
-async def write_result(temporal: Temporal, store: Store, rollout: str) -> str | None:
-    """Write the result of a rollout that has ended; None, or why it could not be written.
-
-    A rollout that runs again, after a reset, is left to its own workflow.
-    """
+async def _ended(temporal: Temporal, rollout: str) -> WorkflowExecutionDescription | None:
+    """The newest run if it is over; None: it runs again after a reset, or that cannot be told."""
     try:
         described = await temporal.get_workflow_handle(rollout).describe()
-        if described.status is not WorkflowExecutionStatus.RUNNING:
-            await write_result_of(temporal, store, described, by="reaper")
-    except RolldockError as error:
-        return str(error)
+    except (RPCError, ValueError):
+        return None
+    return described if described.status in CLOSED else None
+
+
+async def write_result(
+    temporal: Temporal, store: Store, ended: WorkflowExecutionDescription
+) -> str | None:
+    """Write the result of a rollout that has ended; None, or why it could not be written."""
+    try:
+        await write_result_of(temporal, store, ended, by="reaper")
+    except (RolldockError, RPCError, ValueError) as error:
+        return f"{ended.id}: {error}"
     return None

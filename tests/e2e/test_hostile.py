@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from temporalio.client import WorkflowFailureError
 
 from rolldock.cli.stack.options import StackOptions
 from rolldock.cli.stack.processes import processes_of
 from rolldock.cli.stack.stack import Stack
 from rolldock.faults.client import FaultClient
 from rolldock.faults.model import Delay, Fault
+from rolldock.models import names
 from rolldock.models.failure import Cause
 from rolldock.models.result import RolloutResult, Stage, Status, StopReason
+from rolldock.models.stages import RolloutRequest
 from rolldock.trainer.client import Client, OwnedSandbox
+from rolldock.trainer.specs import spec_digest
 
 TASKS = Path(__file__).parents[2] / "tests" / "tasks"
 STATUSES = r"/api/v1/sandbox/background-jobs/status:batchGet"
@@ -133,6 +138,32 @@ async def faulty(
     options = stack_options(True).model_copy(update={"faults": True})
     async with Stack(options) as running:
         yield running
+
+
+@pytest.mark.slow
+async def test_a_total_that_ends_during_a_create_ends_the_rollout(faulty: Stack) -> None:
+    """The create ends well, after the deadline: `deadline_exceeded`, and its sandbox is deleted."""
+    settings = faulty.settings
+    client = await Client.connect(settings)
+    spec = await client.spec(TASKS / "agent-deaf", agent="oracle", limits={"total_seconds": 3})
+    async with FaultClient(str(settings.prime_api_base_url), settings.prime_api_key) as faults:
+        await faults.add(
+            Fault(method="POST", path="/api/v1/sandbox", action=Delay(seconds=5, when="after"))
+        )
+        # Straight to Temporal: the client refuses so short a total.
+        await client.temporal.start_workflow(
+            names.ROLLOUT_WORKFLOW,
+            RolloutRequest(spec=spec, spec_digest=spec_digest(spec)),
+            id=spec.id,
+            task_queue=names.ROLLOUT_QUEUE,
+        )
+        result = await client.handle(spec.id).result()
+    assert result.status is Status.FAILED
+    assert result.failure is not None
+    assert result.failure.cause is Cause.DEADLINE_EXCEEDED
+    with suppress(WorkflowFailureError):
+        await client.temporal.get_workflow_handle(spec.id).result()
+    assert await client.sandboxes() == []
 
 
 @pytest.mark.slow

@@ -28,9 +28,7 @@ def test_every_row_says_what_it_means() -> None:
 def test_the_column_new_attempt_is_the_rule() -> None:
     """`yes` stands where a new attempt is allowed, `no` everywhere else."""
     drawn = {row[0]: row[1] for row in table()}
-    assert drawn == {
-        str(cause): "yes" if RETRIES[cause].new_attempt else "no" for cause in Cause
-    }
+    assert drawn == {str(cause): "yes" if RETRIES[cause].new_attempt else "no" for cause in Cause}
 
 
 def test_every_cause_has_a_retry() -> None:

@@ -98,12 +98,30 @@ async def test_orphans_are_buried_and_deleted(
 
     provider.instead[f"DELETE /api/v1/sandbox/{stubborn}"] = refuse
     orphans = await judge(sandboxes, OURS, states, 0)
-    done = {one.sandbox_id: one for one in await delete_orphans(sandboxes, store, OURS, orphans)}
+    done = {
+        one.sandbox_id: one for one in await delete_orphans(sandboxes, store, OURS, states, orphans)
+    }
     assert done[doomed].deleted
     assert provider.alive() == [stubborn]
     assert "not today" in str(done[stubborn].error)
     for one in done.values():
         assert await store.get(keys.tombstone(str(one.attempt))) is not None
+
+
+async def test_a_rollout_that_was_reset_since_it_was_judged_is_spared(
+    provider: "Provider", sandboxes: Sandboxes, tmp_path: Path
+) -> None:
+    """Right before its delete each rollout is looked up once more."""
+    lives = add(provider, owner("reset"))
+    orphans = await judge(sandboxes, OURS, states, 0)
+
+    async def reopened(rollout: str, run: str | None) -> RunState:
+        return RunState(is_open=True, why=f"{rollout}, run {run}, is open again")
+
+    store = Store.open(str(tmp_path))
+    [spared] = await delete_orphans(sandboxes, store, OURS, reopened, orphans)
+    assert (spared.verdict, spared.deleted) == (Verdict.OPEN, False)
+    assert provider.alive() == [lives]
 
 
 def test_a_report_of_many_fits_into_a_history() -> None:

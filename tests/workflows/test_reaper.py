@@ -71,6 +71,29 @@ async def test_a_rollout_terminated_while_it_sealed_gets_the_result_that_it_had(
     assert await sandboxes_of(client, spec.id) == []
 
 
+async def test_a_history_that_cannot_be_read_holds_nobody_up(bench: "Bench") -> None:
+    """It is named in the report; a rollout behind it gets its result, its sandbox is deleted."""
+    client = bench.client
+    stranger = await client.temporal.start_workflow(
+        names.ROLLOUT_WORKFLOW, {"spec": 7}, id="stranger", task_queue="nobody-listens"
+    )
+    spec = await client.spec(HELLO, agent="nop")
+    hold = bench.holds.add(spec.id, Stage.GRADE, "before")
+    await client.start(spec)
+    await hold.reached.wait()
+    await client.temporal.get_workflow_handle(spec.id).terminate("a test")
+    await stranger.terminate("a test")
+    await listed_as_terminated(client, spec.id)
+    await listed_as_terminated(client, stranger.id)
+    report = await client.reap(grace_seconds=0)
+    hold.let_go.set()
+    assert spec.id in report.results
+    assert any(stranger.id in problem for problem in report.unwritten)
+    assert await sandboxes_of(client, spec.id) == []
+    with pytest.raises(UsageError, match="no rollout that this version can read"):
+        await client.handle(stranger.id).result()
+
+
 async def test_an_open_rollout_is_left_alone(bench: "Bench") -> None:
     """A sweep without grace touches no sandbox whose rollout has an open run."""
     client = bench.client
