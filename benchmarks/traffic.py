@@ -9,6 +9,7 @@ operation.
 
 import argparse
 import asyncio
+import json
 import os
 import re
 import socket
@@ -30,8 +31,7 @@ from rolldock.faults.client import FaultClient
 from rolldock.trainer.client import Client
 
 ROOT: Final = Path(__file__).parents[1]
-TASK: Final = ROOT / "tests" / "tasks" / "long-wait"
-SCRIPTS: Final = ROOT / "tests" / "scripts"
+TASK: Final = ROOT / "examples" / "tasks" / "hello-world"
 PROCESSES: Final = ("worker", "sandboxd", "temporal", "gateway")
 STARTS_AT_ONCE: Final = 50
 
@@ -39,6 +39,16 @@ _REQUEST: Final = re.compile(
     r'^temporal_request\{[^}]*operation="(\w+)"[^}]*\} (\S+)$', re.MULTILINE
 )
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+def patient_script(home: Path) -> Path:
+    """The task's conversation, in which the first command never ends and costs nothing."""
+    written = json.loads((ROOT / "examples" / "scripts" / "hello-world.json").read_text())
+    directory = home / "scripts"
+    directory.mkdir()
+    turns = [{"run": "sleep 100000"}, {"say": "Done."}]
+    (directory / "hello-world.json").write_text(json.dumps(written | {"turns": turns}))
+    return directory
 
 
 def free_port() -> int:
@@ -145,10 +155,10 @@ async def main() -> int:
     metrics = f"127.0.0.1:{free_port()}"
     with tempfile.TemporaryDirectory(prefix="rolldock-traffic-") as home:
         options = StackOptions(
-            home=Path(home),
+            home=Path(home) / "stack",
             auto_ports=True,
             agent_cache=ROOT / ".cache" / "agents",
-            scripts=SCRIPTS,
+            scripts=patient_script(Path(home)),
             faults=True,
             environment={
                 "ROLLDOCK_METRICS_ADDRESS": metrics,
