@@ -33,6 +33,7 @@ from rolldock.sandbox.ending import end_agent, keep_agent_logs
 from rolldock.sandbox.launch import launch_job
 from rolldock.sandbox.polling import poll
 from rolldock.sandbox.setup import INSTRUCTION_FILE, agent_home
+from rolldock.tunnel.reach import Reach
 
 _TRIES_TO_END: Final = 4
 
@@ -42,6 +43,7 @@ class AgentActivities:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self._reach = Reach(tools.settings, tools.store)
 
     @activity.defn(name=Stage.START_AGENT)
     async def start_agent(self, request: StartRequest) -> StartResult:
@@ -50,8 +52,10 @@ class AgentActivities:
             order = request.order
             agent = get_agent(order.spec.agent.name)
             task = await self._tools.tasks.get(order.spec.task)
-            token = await self._open_session(order, agent)
-            launch = agent.launch(self._context(order, agent, request.workdir))
+            session = await self._open_session(order, agent)
+            tunnel_url = None if session is None else session.tunnel_url
+            launch = agent.launch(self._context(order, agent, request.workdir, tunnel_url))
+            token = self._token(session)
             job = jobs.job_id(order.attempt)
             solution = task.solution_env(self._tools.environment) if agent.needs_solution else {}
             pid = await launch_job(
@@ -110,8 +114,11 @@ class AgentActivities:
             activity.logger.warning("session %s cannot be read: %s", order.attempt, error)
             return SessionFacts(has_turn=True)
 
-    async def _open_session(self, order: Order, agent: Agent) -> str | None:
-        """Write the session record and sign its token; None for an agent that calls no model."""
+    async def _open_session(self, order: Order, agent: Agent) -> Session | None:
+        """Write the session record; None for an agent that calls no model.
+
+        An earlier try may have launched the agent behind the tunnel of its own time.
+        """
         spec = order.spec
         if agent.dialect is None or spec.endpoint is None:
             return None
@@ -124,20 +131,32 @@ class AgentActivities:
             purpose=spec.purpose,
             delivery=spec.delivery,
             hold_seconds=agent.hold_seconds,
+            tunnel_url=await self._reach.tunnel_url(),
             expires_at=order.deadline,
             created_at=datetime.now(UTC),
         )
-        await SessionLog(self._tools.store, order.attempt).open(session)
-        return sign_session(self._tools.secret, order.attempt, order.deadline)
+        log = SessionLog(self._tools.store, order.attempt)
+        await log.open(session)
+        if session.tunnel_url is not None:
+            session = await log.session() or session
+            await self._reach.check(session.tunnel_url)
+        return session
 
-    def _context(self, order: Order, agent: Agent, workdir: str) -> AgentContext:
+    def _token(self, session: Session | None) -> str | None:
+        if session is None:
+            return None
+        return sign_session(self._tools.secret, session.attempt, session.expires_at)
+
+    def _context(
+        self, order: Order, agent: Agent, workdir: str, tunnel_url: str | None
+    ) -> AgentContext:
         version = order.spec.agent.version or agent.version
         return AgentContext(
             version=version,
             home=agent_home(agent, version),
             workdir=workdir,
             instruction_file=INSTRUCTION_FILE,
-            base_url=f"{self._tools.settings.gateway_url}/v1",
+            base_url=self._reach.base_url(tunnel_url),
             model=order.spec.endpoint or "none",
             hold_seconds=agent.hold_seconds,
             options=order.spec.agent.options,
@@ -148,8 +167,11 @@ class AgentActivities:
         log = SessionLog(self._tools.store, request.order.attempt)
         job = jobs.job_id(request.order.attempt)
         has_session = get_agent(request.order.spec.agent.name).dialect is not None
+        session = await log.session() if has_session else None
+        tunnel_url = None if session is None else session.tunnel_url
 
         async def look(patience_seconds: float) -> AwaitResult | None:
+            await self._reach.check(tunnel_url)
             code = await self._tools.watch.exit_code(
                 request.sandbox_id, job, patience_seconds=patience_seconds
             )
@@ -161,6 +183,8 @@ class AgentActivities:
             return None if budget is None else AwaitResult(stop_reason=budget)
 
         seen = await poll(look, until=request.deadline)
+        if seen is not None and seen.stop_reason is StopReason.AGENT_ERROR:
+            await self._reach.settle(tunnel_url)
         return seen or AwaitResult(stop_reason=StopReason.AGENT_TIMEOUT)
 
     async def _end(

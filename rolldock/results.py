@@ -8,7 +8,7 @@ from typing import Final
 
 from rolldock.harbor.reward import single_reward
 from rolldock.models.result import IndexEntry, RolloutResult, Status, StopReason
-from rolldock.models.spec import Purpose, RolloutSpec
+from rolldock.models.spec import Purpose
 from rolldock.models.stages import SealRequest
 from rolldock.store import keys
 from rolldock.store.store import Store
@@ -94,26 +94,12 @@ def _not_trainable_because(request: SealRequest) -> str | None:
         return f"its trace could not be sealed: {last.trace_error}"
     if last.trace is None or last.trace.n_turns == 0:
         return "no model was called"
-    if last.trace.n_samples == 0:
-        return "the model server gave no token ids"
-    return _sampling_not_pinned(spec)
-
-
-def _sampling_not_pinned(spec: RolloutSpec) -> str | None:
-    """Log-probs mean the sampled distribution only at temperature 1 without truncation.
-
-    That is the raw rule; an endpoint whose log-probs are processed has none of it.
-    """
-    sampling = spec.sampling
-    if sampling.temperature is None:
+    if spec.sampling.temperature is None:
         return "its temperature is not pinned: set sampling.temperature"
-    truncated = (
-        sampling.top_p not in (None, 1)
-        or sampling.top_k not in (None, -1, 0)
-        or sampling.min_p not in (None, 0)
-    )
-    if sampling.temperature != 1 or truncated:
-        return "its log-probs are raw while sampling was not temperature 1 without truncation"
+    if last.trace.untrainable is not None:
+        return last.trace.untrainable
+    if last.trace.n_samples == 0:
+        return "it gives no sample: no turn has token ids and a sampled token"
     return None
 
 

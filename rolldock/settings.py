@@ -45,7 +45,14 @@ class Settings(BaseSettings):
     secret_file: Path = Field(default_factory=lambda: home() / "secret")
     """Made by `rolldock init`, mode 0600."""
     gateway_url: str = "http://127.0.0.64:41800"
-    """The gateway as a sandbox reaches it, without `/v1`."""
+    """The gateway as a sandbox reaches it, without `/v1`; `tunnel`: where `rolldock tunnel`
+    publishes it."""
+    tunnel_frpc: str | None = None
+    """The command in place of frpc; None: Prime's own, loaded once into ~/.prime/bin."""
+    tunnel_check_seconds: float = Field(default=20, gt=0)
+    """Within so many seconds a tunnel that was deregistered is seen."""
+    tunnel_connect_seconds: float = Field(default=30, gt=0)
+    """How long frpc may take to connect; an agent's start waits for a tunnel so long too."""
     prime_api_base_url: str | None = Field(default=None, validation_alias="PRIME_API_BASE_URL")
     """The sandbox API: `sandboxd` on one machine; None: Prime's own."""
     prime_api_key: str | None = Field(default=None, validation_alias="PRIME_API_KEY")

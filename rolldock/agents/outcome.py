@@ -12,6 +12,7 @@ _BUDGETS: Final = {
     EndReason.MAX_TURNS: StopReason.MAX_TURNS,
     EndReason.TOKEN_BUDGET: StopReason.TOKEN_BUDGET,
     EndReason.CONTEXT_LENGTH: StopReason.CONTEXT_LENGTH,
+    EndReason.AGENT_TIMEOUT: StopReason.AGENT_TIMEOUT,
 }
 _ENDED_BY_ITSELF: Final = frozenset({StopReason.AGENT_COMPLETED, StopReason.AGENT_ERROR})
 

@@ -1,4 +1,4 @@
-"""`rolldock endpoint add`, `rolldock endpoint ls`."""
+"""`rolldock endpoint add`, `ls`, `pause`, `resume`, `update`."""
 
 import typer
 
@@ -19,6 +19,32 @@ async def add(name: str, *, url: str, model: str, api_key_env: str | None, mode:
     return 0
 
 
+async def pause(name: str, *, timeout_seconds: float) -> int:
+    """Hold new calls back, and wait for those that are open."""
+    async with connected() as client:
+        typer.echo(f"endpoint {name} is being paused: waiting for its open calls", err=True)
+        endpoint = await client.pause_endpoint(name, timeout_seconds)
+    typer.echo(f"endpoint {name} version {endpoint.version} is paused: no call is open")
+    return 0
+
+
+async def resume(name: str, *, policy_version: str | None) -> int:
+    """Let the calls go that wait."""
+    async with connected() as client:
+        endpoint = await client.resume_endpoint(name, policy_version)
+    typer.echo(f"endpoint {name} version {endpoint.version} takes calls{_policy(endpoint)}")
+    return 0
+
+
+async def update(name: str, *, policy_version: str) -> int:
+    """Say which policy answers from now on."""
+    async with connected() as client:
+        endpoint = await client.set_policy_version(name, policy_version)
+    state = "is paused" if endpoint.paused else "takes calls"
+    typer.echo(f"endpoint {name} version {endpoint.version} {state}{_policy(endpoint)}")
+    return 0
+
+
 async def ls(*, as_json: bool) -> int:
     """The newest version of each."""
     async with connected() as client:
@@ -27,12 +53,15 @@ async def ls(*, as_json: bool) -> int:
         for endpoint in endpoints:
             typer.echo(endpoint.model_dump_json(exclude={"api_key"}))
         return 0
-    made = table(("endpoint", "version", "model", "servers", "key", "token ids"), ("version",))
+    heads = ("endpoint", "version", "state", "policy", "model", "servers", "key", "token ids")
+    made = table(heads, ("version",))
     for endpoint in endpoints:
         made.add_row(
             *cells(
                 endpoint.name,
                 endpoint.version,
+                "paused" if endpoint.paused else "open",
+                endpoint.policy_version or "-",
                 endpoint.model,
                 " ".join(endpoint.replicas),
                 "yes" if endpoint.api_key is not None else "none",
@@ -47,3 +76,7 @@ def _token_ids(endpoint: Endpoint) -> str:
     if endpoint.token_ids is None:
         return "not probed for token ids"
     return "gives token ids" if endpoint.token_ids else "gives no token ids"
+
+
+def _policy(endpoint: Endpoint) -> str:
+    return "" if endpoint.policy_version is None else f", policy {endpoint.policy_version}"

@@ -17,7 +17,9 @@ from rolldock.gateway.completions import (
     NotACompletionError,
     body_to_send,
     is_context_overflow,
+    of_slot,
     read_completion,
+    without_token_limit,
 )
 from rolldock.gateway.dialects.base import EVENTS_TYPE, JSON_TYPE, Dialect
 from rolldock.gateway.endpoints import Endpoints, Target
@@ -93,7 +95,9 @@ class ModelCall:
             UnavailableError: the store does not answer.
         """
         try:
-            exchange = await self._tools.upstream.retrying(self._ready, self._once)
+            exchange = await self._tools.upstream.retrying(
+                self._ready, self._once, lambda: self._relay is None or not self._relay.pieces
+            )
         except TryFailedError as failed:
             return self._answered(self._error(failed))
         except UsageError as error:
@@ -110,17 +114,29 @@ class ModelCall:
         return self._answered(self._error(TryFailedError(status, message, retryable=False)))
 
     async def _ready(self) -> Target:
-        return await self._tools.endpoints.ready(self._session.endpoint, self._session.attempt)
+        place = self._place
+        return await self._tools.endpoints.ready(self._session.endpoint, place.attempt, place.slot)
 
     async def _once(self, target: Target) -> Exchange:
         sent = body_to_send(
-            self._dialect.chat_body(self._place.request),
+            self._place.request.chat_body(),
             model=target.endpoint.model,
-            sampling=self._session.sampling,
+            sampling=of_slot(self._session.sampling, self._place.slot),
             output_left=self._output_left,
             token_ids=target.endpoint.token_ids is True,
             stream=self._relay is not None,
         )
+        try:
+            return await self._ask(target, sent)
+        except TryFailedError as failed:
+            free = without_token_limit(sent)
+            if free is None or not is_context_overflow(failed.upstream_status or 0, failed.body):
+                raise
+        # The limit may have asked for more than the context has left: without one the model server
+        # gives just that, and refuses again if the prompt alone is too long.
+        return await self._ask(target, free)
+
+    async def _ask(self, target: Target, sent: JsonObject) -> Exchange:
         sent_raw = orjson.dumps(sent)
         if self._relay is None:
             return await self._whole(target, sent, sent_raw)

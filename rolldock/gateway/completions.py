@@ -3,6 +3,7 @@
 The agent's side of the conversation, whatever its format, is in `dialects/`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,12 +69,38 @@ def body_to_send(
     return sent
 
 
+def least_tokens(body: JsonObject, limits: Iterable[int | None]) -> int | None:
+    """The least of what a body asks for and of some limits; None: there is none.
+
+    What is no positive number limits nothing: some servers take -1 for no limit.
+    """
+    asked = [
+        value
+        for key in _TOKEN_LIMITS
+        if isinstance(value := body.get(key), int) and not isinstance(value, bool) and value > 0
+    ]
+    return min([*asked, *(limit for limit in limits if limit is not None)], default=None)
+
+
+def without_token_limit(sent: JsonObject) -> JsonObject | None:
+    """A body that lets the model go on to the end of its context; None: it does already."""
+    free = {key: value for key, value in sent.items() if key not in _TOKEN_LIMITS}
+    return None if len(free) == len(sent) else free
+
+
+def of_slot(sampling: Sampling, slot: int) -> Sampling:
+    """A session's sampling for one of its slots: no two slots share a seed, so that branches from
+    one point differ, and a slot that is asked again does not."""
+    if sampling.seed is None:
+        return sampling
+    return sampling.model_copy(update={"seed": sampling.seed + slot})
+
+
 def _limit_tokens(sent: JsonObject, limits: list[int | None]) -> None:
-    asked = [key for key in _TOKEN_LIMITS if isinstance(sent.get(key), int)]
-    values = [value for key in asked if isinstance(value := sent[key], int)]
-    least = min([*values, *(limit for limit in limits if limit is not None)], default=None)
+    least = least_tokens(sent, limits)
     if least is None:
         return
+    asked = [key for key in _TOKEN_LIMITS if isinstance(sent.get(key), int)]
     # Of the two names for one thing, servers of open models know `max_tokens` without exception.
     name = asked[0] if asked else "max_tokens"
     for key in _TOKEN_LIMITS:

@@ -31,6 +31,8 @@ class GatewayConfig(Contract):
     """Of one request: images are sent inline."""
     body_seconds: float = Field(default=120.0, gt=0)
     """How long a request's body may take to arrive."""
+    idle_seconds: float = Field(default=75.0, gt=0)
+    """How long a connection may be open without a request, its headers not complete included."""
     end_probe_seconds: float = Field(default=1.0, gt=0)
     """While a call is open, how often the next slot is looked at for END, and a paused endpoint
     for its resumption."""

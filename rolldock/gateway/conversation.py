@@ -14,6 +14,7 @@ import orjson
 from pydantic import JsonValue
 
 from rolldock.models.base import JsonObject
+from rolldock.models.turn import Turn
 
 Canonical: TypeAlias = Callable[[JsonValue], bytes]
 """What stays of a message however an agent writes it down."""
@@ -30,6 +31,9 @@ class Placement:
     """Leading messages that the parent's request has too, byte for byte."""
     exact: tuple[bytes, ...]
     """Rolling digests of the messages' JSON: equal at n, equal up to n."""
+    native: tuple[bytes, ...] = ()
+    """The same of the items as the agent's own format writes them; none where that is chat's."""
+    n_shared_native: int = 0
 
 
 class Conversation:
@@ -38,36 +42,48 @@ class Conversation:
     def __init__(self, canonical: Canonical) -> None:
         self._canonical = canonical
         self._of_exact: dict[bytes, bytes] = {_ROOT: _ROOT}
-        self._requests: dict[int, tuple[bytes, ...]] = {}
+        self._requests: dict[int, Placement] = {}
         self._ends: dict[bytes, list[int]] = {}
         self._call_ids: dict[int, frozenset[str]] = {}
 
-    def place(self, messages: Sequence[JsonValue]) -> Placement:
+    def place(self, messages: Sequence[JsonValue], items: Sequence[JsonValue] = ()) -> Placement:
         """Find the parent of a request: the longest match, among equals the latest.
 
-        Equals that differ in the ids of their tool calls are told apart by those.
+        Equals that differ in the ids of their tool calls are told apart by those. `items` are
+        the same conversation in a format of the agent's own.
         """
-        exact = self._roll(_ROOT, messages)
+        exact, native = self._roll(_ROOT, messages), _rolled(_ROOT, items)
         for length in range(len(messages), 0, -1):
             slots = self._ends.get(self._of_exact[exact[length - 1]])
             if slots:
                 parent = self._same_call_ids(slots, messages[length - 1])
-                return Placement(parent, self._shared(parent, exact), exact)
-        return Placement(None, 0, exact)
+                before = self._requests[parent]
+                return Placement(
+                    parent,
+                    _n_equal(exact, before.exact),
+                    exact,
+                    native,
+                    _n_equal(native, before.native),
+                )
+        return Placement(None, 0, exact, native)
 
-    def restore(
-        self, parent: int | None, n_shared: int, messages: Sequence[JsonValue]
-    ) -> Placement:
+    def restore(self, turn: Turn) -> Placement:
         """The placement of a stored turn, from the messages that its parent does not have."""
-        shared = () if parent is None else self._requests[parent][:n_shared]
-        own = self._roll(shared[-1] if shared else _ROOT, messages)
-        return Placement(parent, n_shared, shared + own)
+        before = None if turn.parent is None else self._requests[turn.parent]
+        shared = () if before is None else before.exact[: turn.n_shared]
+        exact = shared + self._roll(shared[-1] if shared else _ROOT, turn.messages)
+        if turn.native is None:
+            return Placement(turn.parent, turn.n_shared, exact)
+        n_native = turn.native.n_shared
+        same = () if before is None else before.native[:n_native]
+        native = same + _rolled(same[-1] if same else _ROOT, turn.native.items)
+        return Placement(turn.parent, turn.n_shared, exact, native, n_native)
 
     def add(self, slot: int, placement: Placement, message: JsonObject) -> None:
         """Take up a turn, so that later requests may continue it."""
         last = placement.exact[-1] if placement.exact else _ROOT
         end = _digest(self._of_exact[last], self._canonical(message))
-        self._requests[slot] = placement.exact
+        self._requests[slot] = placement
         self._ends.setdefault(end, []).append(slot)
         self._call_ids[slot] = tool_call_ids(message)
 
@@ -88,14 +104,6 @@ class Conversation:
         same = [slot for slot in slots if self._call_ids[slot] == asked]
         return max(same or slots)
 
-    def _shared(self, parent: int, exact: tuple[bytes, ...]) -> int:
-        shared = 0
-        for ours, theirs in zip(exact, self._requests[parent], strict=False):
-            if ours != theirs:
-                break
-            shared += 1
-        return shared
-
 
 def tool_call_ids(message: JsonValue) -> frozenset[str]:
     """The ids of an assistant message's tool calls."""
@@ -104,6 +112,25 @@ def tool_call_ids(message: JsonValue) -> frozenset[str]:
         return frozenset()
     found = [call.get("id") for call in calls if isinstance(call, dict)]
     return frozenset(call for call in found if isinstance(call, str))
+
+
+def _rolled(start: bytes, items: Sequence[JsonValue]) -> tuple[bytes, ...]:
+    rolled: list[bytes] = []
+    before = start
+    for item in items:
+        before = _digest(before, orjson.dumps(item))
+        rolled.append(before)
+    return tuple(rolled)
+
+
+def _n_equal(ours: tuple[bytes, ...], theirs: tuple[bytes, ...]) -> int:
+    """How many leading digests are the same."""
+    equal = 0
+    for own, other in zip(ours, theirs, strict=False):
+        if own != other:
+            break
+        equal += 1
+    return equal
 
 
 def _digest(before: bytes, content: bytes) -> bytes:

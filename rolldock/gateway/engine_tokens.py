@@ -65,7 +65,8 @@ class TokenPrefixes:
     def _longest(self, prompt: Sequence[int]) -> tuple[int | None, int]:
         state = hashlib.blake2b(digest_size=16)
         found, at, start = None, 0, 0
-        for length in sorted(length for length in self._slots if length <= len(prompt)):
+        # A copy: a large turn is placed in a thread while another is taken up on the loop.
+        for length in sorted(length for length in list(self._slots) if length <= len(prompt)):
             state.update(_bytes(prompt[start:length]))
             start = length
             slot = self._slots[length].get(state.digest())
@@ -115,7 +116,8 @@ def first_choice(reply: JsonObject) -> JsonObject:
 def _integers(value: JsonValue) -> tuple[int, ...] | None:
     if not isinstance(value, list):
         return None
-    ids = tuple(item for item in value if isinstance(item, int) and 0 <= item < 2**32)
+    # `type`, not isinstance: true is an int to Python and no id to anybody.
+    ids = tuple(item for item in value if type(item) is int and 0 <= item < 2**32)
     return ids if len(ids) == len(value) else None
 
 

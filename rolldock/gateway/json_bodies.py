@@ -6,6 +6,7 @@ Knows nothing of what a body means.
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from typing import Final, TypeAlias, cast
 
 import orjson
@@ -26,7 +27,8 @@ _LONE_SURROGATE_BYTES: Final = 6
 
 _Container: TypeAlias = dict[str, JsonValue] | list[JsonValue]
 
-_WRITTEN_APART: Final = ("messages", "tools")
+CHAT_APART: Final = frozenset({"messages", "tools"})
+"""The fields of a chat completion's body that are stored beside it."""
 
 
 class BodyError(ValueError):
@@ -104,10 +106,15 @@ def encoding_of(value: JsonValue, raw: bytes) -> Encoding:
     return Encoding.BLOB
 
 
-def describe(value: JsonObject, raw: bytes, encoding: Encoding | None = None) -> Body:
-    """The stored form of a body: its fields without messages and tools, and how to rebuild it."""
+def describe(
+    value: JsonObject,
+    raw: bytes,
+    encoding: Encoding | None = None,
+    apart: Collection[str] = CHAT_APART,
+) -> Body:
+    """The stored form of a body: its fields without those kept apart, and how to rebuild it."""
     return Body(
-        fields={key: None if key in _WRITTEN_APART else item for key, item in value.items()},
+        fields={key: None if key in apart else item for key, item in value.items()},
         encoding=encoding or encoding_of(value, raw),
         digest=hashlib.sha256(raw).hexdigest(),
         n_bytes=len(raw),

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rolldock.errors import UnavailableError
-from rolldock.gateway.budgets import Spent, output_left, reached
+from rolldock.gateway.budgets import Ledger
 from rolldock.gateway.calls import Answer, CallTools, ModelCall, answer_of
+from rolldock.gateway.completions import least_tokens
 from rolldock.gateway.conversation import Conversation, Placement
 from rolldock.gateway.dialects.base import AgentRequest, Dialect
+from rolldock.gateway.dialects.chat_form import canonical
 from rolldock.gateway.dialects.registry import dialect_named
 from rolldock.gateway.engine_tokens import TokenPrefixes
 from rolldock.gateway.facts import ABORTED_STATUS
 from rolldock.gateway.patience import patiently
+from rolldock.gateway.recall import Recall
 from rolldock.gateway.refusals import BUDGETS, RefusedError, ended
 from rolldock.gateway.relay import Relay
 from rolldock.gateway.session_log import SessionLog
@@ -60,7 +63,8 @@ class LiveSession:
         self._slots: list[Slot] = []
         self._conversations: dict[str, Conversation] = {}
         self._prefixes = TokenPrefixes()
-        self._spent = Spent()
+        self._recall = Recall(log)
+        self._ledger = Ledger(record.limits, record.created_at)
         self._end: EndClaim | None = None
         self._running: dict[int, asyncio.Task[Answer]] = {}
         self._watcher: asyncio.Task[None] | None = None
@@ -94,7 +98,11 @@ class LiveSession:
             RefusedError: the session has ended, or this request ends it.
             UnavailableError: the store does not answer.
         """
+        if self.record.delivery is Delivery.LIVE and request.stream and dialect.only_whole:
+            message = f"{dialect.name} is not delivered live: use held delivery, or do not stream"
+            raise RefusedError(400, "live_not_supported", message)
         async with self._lock:
+            request = await self._recall.restored(request)
             retry = find_retry(self._slots, request)
             if retry is not None:
                 return await self._join(retry, dialect, request, connection)
@@ -111,17 +119,16 @@ class LiveSession:
     async def _claim_next(
         self, dialect: Dialect, request: AgentRequest, connection: asyncio.BaseTransport
     ) -> Admission:
-        self._refuse_ended()
-        reason = reached(self.record.limits, self._spent, len(self._running))
-        if reason is not None:
-            self._end = await self._log.end(reason, by=f"gateway:{self._process.gateway}")
-            self._refuse_ended()
-        placement = self._conversation(dialect).place(request.messages)
-        claim = self._turn_claim(request, assumed=False)
+        await self._refuse_over()
+        placement = self._place(dialect, request)
+        claim = self._turn_claim(len(self._slots), request, assumed=False)
         while not await self._log.claim(len(self._slots), claim):
             await self._catch_up()
-            self._refuse_ended()
+            await self._refuse_over()
+            placement = self._place(dialect, request)
+            claim = self._turn_claim(len(self._slots), request, assumed=False)
         slot = slot_of(len(self._slots), claim)
+        self._ledger.reserve(slot.number, claim.reserved_output_tokens)
         slot.original = connection
         self._slots.append(slot)
         return Admission(slot, self._start(slot, dialect, request, placement))
@@ -151,26 +158,27 @@ class LiveSession:
             name = f"{self.record.attempt} again {slot.number}"
             call = Call(self._process.tasks.spawn(self._stored(slot.number, dialect), name))
         elif call is None or call.failed:
-            placement = self._conversation(dialect).place(request.messages)
+            placement = self._place(dialect, request)
             call = self._start(slot, dialect, request, placement)
         slot.joined = connection
         return Admission(slot, call)
 
     async def _claim_again(self, slot: Slot, request: AgentRequest, *, assumed: bool) -> None:
         """Take a slot over from a gateway that is gone, or put an assumed retry on record."""
-        claim = self._turn_claim(request, assumed=assumed)
+        claim = self._turn_claim(slot.number, request, assumed=assumed)
         won = False
         while not won:
             slot.newest_claim += 1
             won = await self._log.claim(slot.number, claim, takeover=slot.newest_claim)
 
-    def _turn_claim(self, request: AgentRequest, *, assumed: bool) -> TurnClaim:
+    def _turn_claim(self, slot: int, request: AgentRequest, *, assumed: bool) -> TurnClaim:
+        limits = (self.record.sampling.max_tokens, self._ledger.output_left(slot))
         return TurnClaim(
             gateway=self._process.gateway,
             request_digest=request.digest,
             idempotency_key=request.idempotency_key,
             assumed_retry=assumed,
-            reserved_output_tokens=output_left(self.record.limits, self._spent) or 0,
+            reserved_output_tokens=least_tokens(request.chat, limits) or 0,
             claimed_at=datetime.now(UTC),
         )
 
@@ -187,7 +195,7 @@ class LiveSession:
             self.record,
             dialect,
             CallPlace(attempt, slot.number, request, placement, datetime.now(UTC)),
-            output_left(self.record.limits, self._spent),
+            self._ledger.output_left(slot.number),
             self._prefixes,
             relay,
         )
@@ -240,7 +248,7 @@ class LiveSession:
             if not earlier.answered and (found := await self._log.reply(earlier.number)):
                 await self._learn(earlier, found)
         conversation = self._conversation(dialect_named(turn.dialect))
-        self._take_up(slot, reply, conversation.restore(turn.parent, turn.n_shared, turn.messages))
+        self._take_up(slot, reply, conversation.restore(turn))
         if turn.parent is not None:
             self._slots[turn.parent].has_child = True
 
@@ -249,26 +257,42 @@ class LiveSession:
     ) -> None:
         slot.answered = True
         slot.call = None
+        usage = reply.turn.usage if isinstance(reply, TurnReply) else None
+        self._ledger.settle(slot.number, usage)
         if isinstance(reply, TurnReply) and placement is not None:
             turn = reply.turn
-            self._spent.add(turn.usage)
             conversation = self._conversation(dialect_named(turn.dialect))
             conversation.add(slot.number, placement, turn.message)
+            self._recall.add(turn)
             if turn.tokens is not None:
                 self._prefixes.add(slot.number, turn.tokens)
 
+    def _place(self, dialect: Dialect, request: AgentRequest) -> Placement:
+        items = () if request.native is None else request.native.items
+        return self._conversation(dialect).place(request.messages, items)
+
     def _conversation(self, dialect: Dialect) -> Conversation:
         if dialect.name not in self._conversations:
-            self._conversations[dialect.name] = Conversation(dialect.canonical)
+            self._conversations[dialect.name] = Conversation(canonical)
         return self._conversations[dialect.name]
 
     async def _catch_up(self, n_known: int = 0) -> None:
         """Read the claims that others have made since the last look."""
         for claim in await self._log.follow(n_known):
+            self._ledger.reserve(len(self._slots), claim.reserved_output_tokens)
             self._slots.append(slot_of(len(self._slots), claim))
         self._end = self._log.end_seen
 
-    def _refuse_ended(self) -> None:
+    async def _refuse_over(self) -> None:
+        """Raise if the session has ended, or end it if a budget is reached."""
+        if self._end is None:
+            for slot in [slot for slot in self._slots if not (slot.answered or slot.in_flight)]:
+                # Another gateway's: what it has spent counts too.
+                if (found := await self._log.reply(slot.number)) is not None:
+                    await self._learn(slot, found)
+            reason = self._ledger.reached(datetime.now(UTC))
+            if reason is not None:
+                self._end = await self._log.end(reason, by=f"gateway:{self._process.gateway}")
         if self._end is not None:
             raise ended(self._end)
 

@@ -5,8 +5,8 @@ went to the agent. Reads only what the store has; a trace needs no gateway.
 """
 
 import hashlib
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, cast
 
 import orjson
 from pydantic import JsonValue
@@ -18,6 +18,9 @@ from rolldock.gateway.engine_tokens import EngineTokens, with_ids
 from rolldock.gateway.json_bodies import encode
 from rolldock.models.turn import Body, Encoding, Tokens, Turn
 from rolldock.store.store import Store
+
+_Part: TypeAlias = Callable[[Turn], tuple[int, tuple[JsonValue, ...]]]
+"""How many items a turn shares with its parent, and its own."""
 
 
 class DamagedTurnError(RolldockError):
@@ -39,16 +42,14 @@ class Rebuilder:
         self._turns = {turn.slot: turn for turn in turns}
 
     def messages(self, slot: int) -> list[JsonValue]:
-        """The whole list of messages that a turn's request had."""
-        turn = self._turns[slot]
-        pieces = [turn.messages]
-        wanted = turn.n_shared
-        while wanted and turn.parent is not None:
-            turn = self._turns[turn.parent]
-            own = max(0, wanted - turn.n_shared)
-            pieces.append(turn.messages[:own])
-            wanted = min(wanted, turn.n_shared)
-        return [message for piece in reversed(pieces) for message in piece]
+        """The whole list of messages that a turn's request had, in chat form."""
+        return self._whole_list(slot, lambda turn: (turn.n_shared, turn.messages))
+
+    def native(self, slot: int) -> list[JsonValue]:
+        """The same in the agent's own format; for chat completions that is no other."""
+        if self._turns[slot].native is None:
+            return self.messages(slot)
+        return self._whole_list(slot, _native_part)
 
     def tokens(self, slot: int) -> EngineTokens | None:
         """The whole prompt and completion of a turn; None: the model server gave no ids."""
@@ -60,11 +61,22 @@ class Rebuilder:
 
     async def request(self, slot: int) -> bytes:
         """The request's bytes as the agent sent them."""
-        return await self._whole(slot, self._turns[slot].request)
+        turn = self._turns[slot]
+        if turn.native is None:
+            return await self._chat(slot, turn.request)
+        body, native = turn.request, turn.native
+        if body.encoding is Encoding.BLOB:
+            return await self._store.get_blob(body.digest)
+        fields = dict(body.fields)
+        if fields.get(native.key, ...) is None:
+            fields[native.key] = self.native(slot)
+        for key, digest in native.blobs.items():
+            fields[key] = cast(JsonValue, orjson.loads(await self._store.get_blob(digest)))
+        return _checked(encode(fields, body.encoding), body.digest, slot, "request")
 
     async def sent(self, slot: int) -> bytes:
         """The request's bytes as they went to the model server."""
-        return await self._whole(slot, self._turns[slot].sent)
+        return await self._chat(slot, self._turns[slot].sent)
 
     async def reply(self, slot: int) -> bytes:
         """The reply's bytes as the model server sent them, a stream with all its events."""
@@ -84,7 +96,20 @@ class Rebuilder:
         rendered = dialect.render(turn, self._attempt)
         return _checked(rendered, turn.delivered_digest, slot, "delivered body")
 
-    async def _whole(self, slot: int, body: Body) -> bytes:
+    def _whole_list(self, slot: int, part: _Part) -> list[JsonValue]:
+        """A list of which each turn has what its parent has not, from the root on."""
+        turn = self._turns[slot]
+        wanted, items = part(turn)
+        pieces = [items]
+        while wanted and turn.parent is not None:
+            turn = self._turns[turn.parent]
+            n_shared, items = part(turn)
+            pieces.append(items[: max(0, wanted - n_shared)])
+            wanted = min(wanted, n_shared)
+        return [item for piece in reversed(pieces) for item in piece]
+
+    async def _chat(self, slot: int, body: Body) -> bytes:
+        """A body in chat form."""
         if body.encoding is Encoding.BLOB:
             return await self._store.get_blob(body.digest)
         fields = dict(body.fields)
@@ -106,6 +131,11 @@ class Rebuilder:
             for tokens in reversed(chain)
             for token in (*tokens.prompt_ids, *tokens.completion_ids)
         )
+
+
+def _native_part(turn: Turn) -> tuple[int, tuple[JsonValue, ...]]:
+    native = turn.native
+    return (0, ()) if native is None else (native.n_shared, native.items)
 
 
 def _checked(raw: bytes, digest: str, slot: int, what: str) -> bytes:

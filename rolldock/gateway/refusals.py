@@ -21,7 +21,14 @@ class RefusedError(RolldockError):
         """The `type` of an OpenAI error."""
 
 
-BUDGETS = frozenset({EndReason.MAX_TURNS, EndReason.TOKEN_BUDGET, EndReason.CONTEXT_LENGTH})
+BUDGETS = frozenset(
+    {
+        EndReason.MAX_TURNS,
+        EndReason.TOKEN_BUDGET,
+        EndReason.CONTEXT_LENGTH,
+        EndReason.AGENT_TIMEOUT,
+    }
+)
 """Ends that let claimed calls finish."""
 
 

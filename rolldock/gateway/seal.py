@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
+from rolldock.chains import TokenChains
 from rolldock.gateway.facts import newest_is_undelivered, was_aborted
 from rolldock.gateway.session_log import SessionLog
 from rolldock.models.session import EndReason, TurnError, TurnReply
 from rolldock.models.spec import RolloutId
 from rolldock.models.trace import Trace, TraceSummary
 from rolldock.models.turn import Turn
+from rolldock.samples import count_samples
 from rolldock.store import keys
 from rolldock.store.store import Store
+from rolldock.trainable import untrainable
+from rolldock.transitions import transitions
 
 
 async def seal(store: Store, attempt: str, rollout: RolloutId, sealed_at: datetime) -> TraceSummary:
@@ -58,13 +62,17 @@ def summarise(trace: Trace, undelivered: bool) -> TraceSummary:
     """What a result says of a trace."""
     turns = trace.turns
     parents = {turn.parent for turn in turns}
-    with_tokens = [turn for turn in turns if turn.tokens is not None]
-    extended = {turn.tokens.extends for turn in with_tokens if turn.tokens is not None}
+    chains = TokenChains(turns)
+    drifts = [transition.drift_tokens for transition in transitions(chains)]
     return TraceSummary(
         ref=keys.trace(trace.attempt),
         n_turns=len(turns),
         n_branches=sum(turn.slot not in parents for turn in turns),
-        n_samples=sum(turn.slot not in extended for turn in with_tokens),
+        n_samples=count_samples(chains),
+        n_clean=drifts.count(0),
+        n_forked=len(drifts) - drifts.count(0),
+        max_drift_tokens=max(drifts, default=0),
+        untrainable=untrainable(chains),
         n_errors=sum(not was_aborted(error) for error in trace.errors),
         input_tokens=sum(turn.usage.input_tokens for turn in turns),
         output_tokens=sum(turn.usage.output_tokens for turn in turns),

@@ -63,7 +63,12 @@ async def serve(config: GatewayConfig, listener: socket.socket, parent: int | No
         # A parent that was killed cannot say so; nobody would restart or stop us.
         loop.add_reader(parent, os._exit, 1)
     async with running(config) as application:
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=config.drain_seconds)
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            shutdown_timeout=config.drain_seconds,
+            keepalive_timeout=config.idle_seconds,
+        )
         await runner.setup()
         try:
             await web.SockSite(runner, listener, backlog=BACKLOG).start()

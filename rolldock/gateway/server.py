@@ -16,7 +16,7 @@ from rolldock.gateway.calls import parse
 from rolldock.gateway.config import GatewayConfig
 from rolldock.gateway.delivery import StreamDelivery, deliver_whole, watch_writes
 from rolldock.gateway.dialects.base import JSON_TYPE, AgentRequest, Dialect
-from rolldock.gateway.dialects.registry import BY_PATH, DEFAULT
+from rolldock.gateway.dialects.registry import BY_COUNT_PATH, BY_PATH, dialect_of
 from rolldock.gateway.endpoints import Endpoints
 from rolldock.gateway.json_bodies import BodyError
 from rolldock.gateway.live_session import LiveSession
@@ -47,18 +47,20 @@ class Server:
         app = web.Application(client_max_size=self._config.max_body_bytes)
         if self._config.faults:
             install(app)
-        for path in (HEALTH_PATH, *sorted(_MODELS_PATHS), *BY_PATH):
+        for path in (HEALTH_PATH, *sorted(_MODELS_PATHS), *BY_PATH, *BY_COUNT_PATH):
             app.router.add_route("*", path, self.handle)
         app.router.add_route("*", "/{path:.*}", self.handle)
         return app
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request; whatever fails is an error in the format's shape."""
-        dialect = BY_PATH.get(request.path, DEFAULT)
+        dialect = dialect_of(request.path, request.headers)
         try:
             return await self._route(request, dialect)
         except RefusedError as refused:
             return _refusal(dialect, refused)
+        except BodyError as error:
+            return _refusal(dialect, RefusedError(400, "invalid_body", str(error)))
         except UnavailableError as error:
             _log.warning("%s", error)
             message = "the gateway's store does not answer: try again"
@@ -73,12 +75,14 @@ class Server:
     async def _route(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         if request.path == HEALTH_PATH:
             return _json(200, b'{"status":"ok"}')
-        attempt = session_of(self._secret, _token(request))
+        keys = (session_of(self._secret, token) for token in _tokens(request))
+        attempt = next((found for found in keys if found is not None), None)
         if attempt is None:
             message = "the API key is no valid session token: it is missing, forged or expired"
             raise RefusedError(401, "invalid_api_key", message)
         is_models = request.path in _MODELS_PATHS
-        if not is_models and request.path not in BY_PATH:
+        is_known = request.path in BY_PATH or request.path in BY_COUNT_PATH
+        if not (is_models or is_known):
             raise RefusedError(404, "unknown_path", f"no such path: {request.path[:200]}")
         if request.method != ("GET" if is_models else "POST"):
             message = f"{request.path} does not take {request.method}"
@@ -87,6 +91,9 @@ class Server:
         if is_models:
             endpoint = await self._endpoints.newest(session.record.endpoint)
             return _json(200, orjson.dumps(dialect.models(endpoint.model)))
+        if request.path in BY_COUNT_PATH:
+            body = await parse(await self._body(request))
+            return _json(200, orjson.dumps(dialect.count(body)))
         return await self._complete(request, dialect, session)
 
     async def _complete(
@@ -106,28 +113,29 @@ class Server:
         return delivered.response
 
     async def _read(self, request: web.Request, dialect: Dialect) -> AgentRequest:
+        raw = await self._body(request)
+        return dialect.parse(raw, await parse(raw), request.headers)
+
+    async def _body(self, request: web.Request) -> bytes:
         limit = self._config.max_body_bytes
         too_large = RefusedError(413, "body_too_large", f"the body exceeds {limit} bytes")
         if (request.content_length or 0) > limit:
             raise too_large
         try:
             async with asyncio.timeout(self._config.body_seconds):
-                raw = await request.read()
-            return dialect.parse(raw, await parse(raw), request.headers)
+                return await request.read()
         except web.HTTPRequestEntityTooLarge:
             raise too_large from None
         except TimeoutError:
             message = f"the body did not arrive within {self._config.body_seconds:g} s"
             raise RefusedError(408, "body_timeout", message) from None
-        except BodyError as error:
-            raise RefusedError(400, "invalid_body", str(error)) from None
 
 
-def _token(request: web.Request) -> str:
+def _tokens(request: web.Request) -> list[str]:
+    """What may be the session's token: clients put an API key into either header, or both."""
     header = request.headers.get("Authorization", "")
-    if header[: len(_BEARER)].lower() == _BEARER:
-        return header[len(_BEARER) :].strip()
-    return request.headers.get("x-api-key", "")
+    bearer = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
+    return [bearer, request.headers.get("x-api-key", "")]
 
 
 def _refusal(dialect: Dialect, refused: RefusedError) -> web.Response:

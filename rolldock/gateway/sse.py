@@ -28,3 +28,8 @@ def _data(event: bytes) -> bytes:
 def event(data: bytes) -> bytes:
     """One event with this data, which has no line breaks."""
     return b"data: " + data + b"\n\n"
+
+
+def named_event(name: str, data: bytes) -> bytes:
+    """One event of a named kind."""
+    return b"event: " + name.encode() + b"\n" + event(data)

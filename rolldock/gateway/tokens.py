@@ -1,5 +1,6 @@
 """Session tokens: signed, expiring, and the agent's API key. Checked without shared memory."""
 
+import re
 import time
 from datetime import datetime
 from functools import lru_cache
@@ -9,6 +10,7 @@ import jwt
 
 _ALGORITHM: Final = "HS256"
 _AUDIENCE: Final = "rolldock-session"
+_ATTEMPT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 def sign_session(secret: bytes, attempt: str, expires_at: datetime) -> str:
@@ -39,5 +41,8 @@ def _checked(secret: bytes, token: str) -> tuple[str, float]:
     attempt: object = claims["sub"]
     expires: object = claims["exp"]
     if not isinstance(attempt, str) or not isinstance(expires, int | float):
+        raise jwt.InvalidTokenError
+    if not _ATTEMPT.fullmatch(attempt):
+        # It becomes a part of names in the store.
         raise jwt.InvalidTokenError
     return attempt, float(expires)

@@ -14,11 +14,11 @@ from rolldock.gateway.conversation import Placement
 from rolldock.gateway.dialects.base import AgentRequest, Dialect
 from rolldock.gateway.endpoints import Target
 from rolldock.gateway.engine_tokens import TokenPrefixes, read_tokens, without_ids
-from rolldock.gateway.json_bodies import describe
+from rolldock.gateway.json_bodies import CHAT_APART, describe
 from rolldock.models.base import JsonObject
 from rolldock.models.endpoint import Endpoint
 from rolldock.models.names import SESSION_HEADER, SLOT_HEADER
-from rolldock.models.turn import Body, Encoding, Tokens, Turn
+from rolldock.models.turn import Body, Encoding, Native, Tokens, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +71,17 @@ def build_turn(
     """The turn of an answered call; `after` is the endpoint as it was once the reply was here."""
     request, completion = place.request, exchange.completion
     endpoint = exchange.target.endpoint
-    received = describe(request.body, request.raw)
+    received = _received(request, place.placement)
     tokens, reply = _reply(exchange, prefixes)
-    tools = _tools(request.body)
     turn = Turn(
         slot=place.slot,
         dialect=dialect.name,
         parent=place.placement.parent,
         n_shared=place.placement.n_shared,
         messages=request.messages[place.placement.n_shared :],
-        tools_digest=None if tools is None else hashlib.sha256(tools).hexdigest(),
-        request=received,
+        native=received.native,
+        tools_digest=received.tools_digest,
+        request=received.body,
         sent=describe(exchange.sent, exchange.sent_raw, Encoding.COMPACT),
         reply=reply,
         message=dialect.own_message(completion.message, request, place.attempt, place.slot),
@@ -101,9 +101,50 @@ def build_turn(
     if exchange.tail is None:
         digest = hashlib.sha256(rendered).hexdigest()
         turn = turn.model_copy(update={"delivered_digest": digest})
-    whole = ((received, request.raw), (reply, exchange.reply_raw))
-    blobs = [raw for body, raw in whole if body.encoding is Encoding.BLOB]
-    return BuiltTurn(turn, (*blobs, *(() if tools is None else (tools,))), rendered)
+    blobs = (exchange.reply_raw,) if reply.encoding is Encoding.BLOB else ()
+    return BuiltTurn(turn, (*blobs, *received.blobs), rendered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A request as it is stored."""
+
+    body: Body
+    native: Native | None
+    tools_digest: str | None
+    """Of the tools in chat form."""
+    blobs: tuple[bytes, ...]
+
+
+def _received(request: AgentRequest, placement: Placement) -> _Received:
+    blobs: dict[str, bytes] = {}
+
+    def keep(value: bytes) -> str:
+        digest = hashlib.sha256(value).hexdigest()
+        blobs[digest] = value
+        return digest
+
+    tools = request.chat.get("tools")
+    tools_digest = None if tools is None else keep(orjson.dumps(tools))
+    native: Native | None = None
+    apart: frozenset[str] = CHAT_APART
+    if request.native is not None:
+        written = request.native
+        native = Native(
+            key=written.key,
+            n_shared=placement.n_shared_native,
+            items=written.items[placement.n_shared_native :],
+            blobs={
+                key: keep(orjson.dumps(request.body[key]))
+                for key in written.blobs
+                if request.body.get(key) is not None
+            },
+        )
+        apart = frozenset([*native.blobs, *([written.key] if written.items else [])])
+    body = describe(request.body, request.raw, apart=apart)
+    if body.encoding is Encoding.BLOB:
+        keep(request.raw)
+    return _Received(body, native, tools_digest, tuple(blobs.values()))
 
 
 def _reply(exchange: Exchange, prefixes: TokenPrefixes) -> tuple[Tokens | None, Body]:
@@ -117,8 +158,3 @@ def _reply(exchange: Exchange, prefixes: TokenPrefixes) -> tuple[Tokens | None, 
     if engine is None:
         return None, body
     return prefixes.place(engine), body.model_copy(update={"fields": without_ids(body.fields)})
-
-
-def _tools(body: JsonObject) -> bytes | None:
-    tools = body.get("tools")
-    return None if tools is None else orjson.dumps(tools)

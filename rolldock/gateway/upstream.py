@@ -1,15 +1,15 @@
 """Calls to model servers, and the one rule by which they are made again.
 
 Retried: 429, 5xx, a lost connection, a stall. Everything else the model server says passes
-through. One deadline bounds a call with all its retries; time that an endpoint is paused does not
-count. What bodies mean is not known here.
+through. One deadline bounds a call with all its retries. Time that an endpoint is paused does not
+count, neither for the deadline nor for a stall. What bodies mean is not known here.
 """
 
 import asyncio
 import io
+import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from typing import Final, TypeVar
 
 import aiohttp
@@ -17,6 +17,8 @@ import aiohttp
 from rolldock.gateway.endpoints import Target
 from rolldock.gateway.json_bodies import BodyError, parse_object
 from rolldock.models.base import JsonObject
+
+_log = logging.getLogger(__name__)
 
 _FIRST_DELAY_SECONDS: Final = 0.25
 _LAST_DELAY_SECONDS: Final = 15.0
@@ -67,31 +69,66 @@ class Upstream:
     async def retrying(
         self,
         prepare: Callable[[], Awaitable[Target]],
-        once: Callable[[Target], Awaitable[Answer]],
+        once: Callable[[Target], Coroutine[object, object, Answer]],
+        may_retry: Callable[[], bool] = lambda: True,
     ) -> Answer:
         """Call `once` until it answers, each time on the target that `prepare` waits for.
+
+        `may_retry` says whether the agent has seen nothing yet of the try that failed.
 
         Raises:
             TryFailedError: the last try's, when it may not be retried or the time is up.
         """
-        loop = asyncio.get_running_loop()
         spent, tries = 0.0, 0
         while True:
             target = await prepare()
-            started = loop.time()
             try:
-                async with asyncio.timeout(self._total_seconds - spent):
-                    return await once(target)
-            except TimeoutError:
-                message = f"no reply from {target.url} within {self._total_seconds:g} s"
-                raise TryFailedError(504, message, retryable=False) from None
+                return await self._within(target, once(target), self._total_seconds - spent)
             except TryFailedError as failed:
                 delay = max(_delay(tries), failed.retry_after_seconds)
-                spent += loop.time() - started + delay
+                spent += target.clock.taken_seconds + delay
                 tries += 1
-                if not failed.retryable or spent >= self._total_seconds:
+                again = failed.retryable and may_retry()
+                if not again or spent >= self._total_seconds:
                     raise
             await asyncio.sleep(delay)
+
+    async def _within(
+        self, target: Target, work: Coroutine[object, object, Answer], seconds: float
+    ) -> Answer:
+        """One try, given up when it takes or is silent for too long."""
+        clock = target.clock
+        task = asyncio.create_task(work)
+        try:
+            while True:
+                left = min(
+                    seconds - clock.taken_seconds, self._stall_seconds - clock.silent_seconds
+                )
+                await asyncio.wait({task}, timeout=max(0.0, left))
+                if not task.done():
+                    await self._look_for_pauses(target, task)
+                if task.done():
+                    return task.result()
+                if clock.taken_seconds >= seconds:
+                    message = f"no reply from {target.url} within {self._total_seconds:g} s"
+                    raise TryFailedError(504, message, retryable=False)
+                if clock.silent_seconds >= self._stall_seconds:
+                    message = f"{target.url} sent nothing for {self._stall_seconds:g} s"
+                    raise TryFailedError(504, message, retryable=True)
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _look_for_pauses(self, target: Target, task: "asyncio.Task[Answer]") -> None:
+        """Learn what the timers must leave out; returns early if the try ends meanwhile."""
+        looking = asyncio.create_task(target.clock.pauses_over())
+        try:
+            await asyncio.wait({task, looking}, return_when=asyncio.FIRST_COMPLETED)
+            if looking.done() and (error := looking.exception()) is not None:
+                _log.warning("whether %s was paused is not known: %s", target.url, error)
+        finally:
+            looking.cancel()
+            await asyncio.wait({looking})
 
     async def post(self, target: Target, body: bytes, call: Mapping[str, str]) -> bytes:
         """One try whose reply comes whole; `call`: headers that say which call it is.
@@ -114,46 +151,33 @@ class Upstream:
         if target.api_key is not None:
             headers["Authorization"] = f"Bearer {target.api_key}"
         try:
-            async with self._opened(target, body, headers) as response:
+            async with self._http.post(
+                target.url,
+                data=body if len(body) < _LARGE_BYTES else io.BytesIO(body),
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            ) as response:
+                target.clock.hear()
                 if response.status != 200:
-                    raise _refused(target, response, await response.content.read(_KEPT_BYTES))
-                while chunk := await self._read(target, response):
+                    raise _refused(target, response, await _beginning(response))
+                while chunk := await response.content.read(_CHUNK_BYTES):
+                    target.clock.hear()
                     yield chunk
+        except aiohttp.InvalidURL as error:
+            message = f"{target.url} is no URL that can be called: add the endpoint again"
+            raise TryFailedError(502, message, retryable=False) from error
         except (aiohttp.ClientError, OSError) as error:
             message = f"lost the model server at {target.url}: {error or type(error).__name__}"
             raise TryFailedError(502, message, retryable=True) from error
 
-    @asynccontextmanager
-    async def _opened(
-        self, target: Target, body: bytes, headers: dict[str, str]
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        request = self._http.post(
-            target.url,
-            data=body if len(body) < _LARGE_BYTES else io.BytesIO(body),
-            headers=headers,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-        )
-        async with self._stalling(target):
-            response = await request
-        async with response:
-            yield response
 
-    async def _read(self, target: Target, response: aiohttp.ClientResponse) -> bytes:
-        async with self._stalling(target):
-            return await response.content.read(_CHUNK_BYTES)
-
-    @asynccontextmanager
-    async def _stalling(self, target: Target) -> AsyncGenerator[None]:
-        timer = asyncio.timeout(self._stall_seconds)
-        try:
-            async with timer:
-                yield
-        except TimeoutError as error:
-            if not timer.expired():
-                raise aiohttp.ClientConnectionError("connecting took too long") from error
-            message = f"{target.url} sent nothing for {self._stall_seconds:g} s"
-            raise TryFailedError(504, message, retryable=True) from None
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an error, as much of it as is kept."""
+    kept = bytearray()
+    while len(kept) < _KEPT_BYTES and (chunk := await response.content.read(_KEPT_BYTES)):
+        kept += chunk
+    return bytes(kept[:_KEPT_BYTES])
 
 
 def _refused(target: Target, response: aiohttp.ClientResponse, raw: bytes) -> TryFailedError:

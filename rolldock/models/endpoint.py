@@ -33,4 +33,14 @@ class Endpoint(Record):
     """Whether the server returned token ids and log-probs when it was probed; None: not probed."""
     policy_version: str | None = None
     paused: bool = False
+    """Calls wait in the gateway; those that are open go on."""
+    pause_version: int = Field(default=0, ge=0)
+    """The version that began the newest pause; 0: never paused."""
+    drained_version: int = Field(default=0, ge=0)
+    """No call that began under an earlier version than this is open any more."""
     created_at: UtcTime
+
+    @property
+    def pause(self) -> int:
+        """The version that began the pause which this record is part of."""
+        return self.pause_version or self.version

@@ -26,6 +26,8 @@ class Session(Record):
     delivery: Delivery = Delivery.HELD
     hold_seconds: float = Field(default=60, gt=0)
     """How long response headers may be withheld: the agent's client must wait that long."""
+    tunnel_url: str | None = None
+    """The published URL that its agent was given; None: it reaches the gateway without a tunnel."""
     expires_at: UtcTime
     """The token's expiry: after the attempt's deadline."""
     created_at: UtcTime
@@ -38,6 +40,8 @@ class EndReason(StrEnum):
     MAX_TURNS = "max_turns"
     TOKEN_BUDGET = "token_budget"
     CONTEXT_LENGTH = "context_length"
+    AGENT_TIMEOUT = "agent_timeout"
+    """The agent's seconds are over, and no worker has ended it."""
     SUPERSEDED = "superseded"
     """A newer attempt of the same rollout has begun."""
 

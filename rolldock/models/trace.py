@@ -1,11 +1,18 @@
-"""A sealed trace: the turns of one attempt in slot order, and how its session ended."""
+"""A sealed trace: the turns of one attempt in slot order, and how its session ended.
 
-from pydantic import Field
+With what is read from it: samples (`rolldock/samples.py`) and transitions
+(`rolldock/transitions.py`). Neither is stored.
+"""
 
-from .base import Record, UtcTime
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from .base import Contract, Record, UtcTime
 from .session import EndReason, TurnError
 from .spec import RolloutId
-from .turn import Turn
+from .turn import TokenSource, Turn
 
 
 class TraceSummary(Record):
@@ -17,7 +24,16 @@ class TraceSummary(Record):
     n_branches: int = Field(default=0, ge=0)
     """Leaves of the parent tree: 1 for a plain conversation."""
     n_samples: int = Field(default=0, ge=0)
-    """Paths along `extends`; 0 where the model server gave no ids."""
+    """What `samples()` gives where every turn trains; 0 where the model server gave no ids."""
+    n_clean: int = Field(default=0, ge=0)
+    """Turns whose prompt begins with exactly the tokens of their parent."""
+    n_forked: int = Field(default=0, ge=0)
+    """Turns whose prompt does not. Roots, and turns without ids on either side, are neither."""
+    max_drift_tokens: int = Field(default=0, ge=0)
+    """The largest drift of a forked turn."""
+    untrainable: str | None = None
+    """Why the recorded tokens and log-probs must not be trained on; None: nothing is wrong with
+    them. What the spec or the rollout's end say against it is not in here."""
     n_errors: int = Field(default=0, ge=0)
     input_tokens: int = Field(default=0, ge=0)
     output_tokens: int = Field(default=0, ge=0)
@@ -40,3 +56,67 @@ class Trace(Record):
     """Slots whose last byte went to the agent."""
     end_reason: EndReason | None = None
     sealed_at: UtcTime
+
+
+class Auxiliary(StrEnum):
+    """What becomes of calls beside the conversation, such as titles and compaction."""
+
+    TRAIN = "train"
+    """They train like any other turn."""
+    CONTEXT = "context"
+    """Their tokens stay in the path, with mask 0."""
+    DROP = "drop"
+    """They do not train, and a path does not end in them: their tokens stay only where a turn that
+    is kept extends them, because there they are its prompt."""
+
+
+class Span(Contract):
+    """A turn in a sample: its completion is `token_ids[start:end]`, its prompt all before."""
+
+    slot: int = Field(ge=0)
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    trains: bool
+    """Whether it trains here: mask 1 from start to end, else 0."""
+    source: TokenSource
+    temperature: float | None = None
+    """As sent to the model server."""
+    policy_version_start: str | None = None
+    policy_version_end: str | None = None
+    """Another than at the start: the turn spans an update, and which of its tokens came before it
+    is not known."""
+
+
+class Sample(Contract):
+    """One sequence to train on: a path of turns, each of which extends the one before it.
+
+    `token_ids`, `mask` and `logprobs` have equal length. It ends with its last turn's completion.
+    """
+
+    token_ids: tuple[int, ...]
+    mask: tuple[int, ...]
+    """0 or 1. 1: the model sampled this token, and it trains in this sample and in no other."""
+    logprobs: tuple[float, ...]
+    """Of the sampled tokens; 0.0 wherever the mask is 0, also where the log-prob is known."""
+    spans: tuple[Span, ...]
+    """Its turns, from the root of the path to its end."""
+    policy_versions: tuple[str, ...] = ()
+    """Those that sampled what trains here, in order of appearance; a turn that spans an update
+    counts with both. Which turn had which is in `spans`."""
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        lengths = {len(self.token_ids), len(self.mask), len(self.logprobs)}
+        if len(lengths) != 1 or any(span.end > len(self.token_ids) for span in self.spans):
+            raise ValueError(f"ids, mask, log-probs and spans disagree in length: {lengths}")
+        return self
+
+
+class Transition(Contract):
+    """How a turn's tokens stand to those of its parent, both known."""
+
+    slot: int = Field(ge=0)
+    parent: int = Field(ge=0)
+    drift_tokens: int = Field(ge=0)
+    """How many of the parent's tokens (prompt and completion) this prompt does not begin with;
+    0: clean, more: forked."""

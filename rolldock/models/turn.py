@@ -29,10 +29,11 @@ class Encoding(StrEnum):
 
 
 class Body(Record):
-    """A request body less what its parent has: put `messages` and `tools` back to rebuild it."""
+    """A request body less what its parent has: put the fields that are kept apart back to rebuild
+    it: `messages` and `tools`, or those that `Native` names."""
 
     fields: JsonObject
-    """The body with `messages` and `tools` replaced by null, each key in its place."""
+    """The body with the fields that are kept apart replaced by null, each key in its place."""
     encoding: Encoding
     digest: Sha256
     """Of the full bytes; also the blob's name where the encoding is `blob`."""
@@ -71,21 +72,36 @@ class Tokens(Record):
     """`raw` (before temperature and truncation), `processed`, or `unknown`."""
 
 
+class Native(Record):
+    """The conversation of a request in the agent's own wire format, where that is not chat's."""
+
+    key: str
+    """The body's field that holds it: `messages` (Anthropic), `input` (Responses)."""
+    n_shared: int = Field(default=0, ge=0)
+    """This field's first n items equal the parent request's first n; `items` holds the rest."""
+    items: tuple[JsonValue, ...] = ()
+    blobs: dict[str, Sha256] = Field(default_factory=dict[str, Sha256])
+    """Other fields of the body that are kept as blobs: `system`, `instructions`, `tools`."""
+
+
 class Turn(Record):
     """Slot n's model call, from the bytes that the agent sent to those that it got."""
 
     schema_version: int = 1
     slot: int = Field(ge=0)
     dialect: str
-    """The wire format that the agent spoke: `openai.chat`."""
+    """The wire format that the agent spoke: `openai.chat`, `anthropic.messages`."""
     parent: int | None = Field(default=None, ge=0)
     """The turn whose messages and reply this request continues; None: a root."""
     n_shared: int = Field(default=0, ge=0)
     """This request's first n messages equal the parent request's first n, to the byte of their
     JSON; `messages` holds the rest."""
     messages: tuple[JsonValue, ...]
+    """In chat form, whatever the agent spoke."""
+    native: Native | None = None
+    """The same as the agent wrote it; None: it wrote chat completions."""
     tools_digest: Sha256 | None = None
-    """The blob with the request's `tools`; None: it had none."""
+    """The blob with the request's `tools` in chat form; None: it had none."""
     request: Body
     """As received from the agent."""
     sent: Body

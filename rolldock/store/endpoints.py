@@ -1,11 +1,15 @@
 """Endpoint records: each change a new version, the newest one counts.
 
 Who knows a version asks for the next one, which is normally absent: one get. Who knows none lists
-the names first, since a long training run makes thousands.
+the names first, since a long training run makes thousands. Beside the records are two kinds of
+marks, from which `pause` learns which calls are open: which sessions have called under which
+version, and which calls wait in a gateway for a pause to end.
 """
 
 import base64
 import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -69,6 +73,57 @@ async def add(store: Store, endpoint: Endpoint) -> Endpoint:
             keys.endpoint(endpoint.name, version), record.model_dump_json().encode()
         ):
             return record
+
+
+async def change(store: Store, name: str, changed: Callable[[Endpoint], Endpoint]) -> Endpoint:
+    """Write the newest version, changed, as the next one; `version` and time are set here.
+
+    `changed` is called again when another writer was faster. What leaves the record as it is writes
+    nothing.
+
+    Raises:
+        UsageError: there is no such endpoint.
+    """
+    while True:
+        current = await newest(store, name)
+        if current is None:
+            raise UsageError(f"endpoint {name} does not exist: add it with `rolldock endpoint add`")
+        wanted = changed(current)
+        if wanted == current:
+            return current
+        stamp = {"version": current.version + 1, "created_at": datetime.now(UTC)}
+        record = wanted.model_copy(update=stamp)
+        content = record.model_dump_json().encode()
+        if await store.create(keys.endpoint(name, record.version), content):
+            return record
+
+
+async def mark_caller(store: Store, endpoint: Endpoint, attempt: str) -> None:
+    """Write down that a session calls an endpoint, before it does."""
+    await store.create(keys.caller(endpoint.name, endpoint.version, attempt), b"{}")
+
+
+async def callers(store: Store, name: str, since: int, before: int) -> set[str]:
+    """The attempts that have called under versions from `since` up to the one before `before`."""
+    prefix = keys.callers(name)
+    after = f"{keys.callers(name, since)}/" if since else None
+    found: set[str] = set()
+    async for path in store.names(prefix, after):
+        version, attempt = path.rsplit("/", 2)[1:]
+        if since <= int(version) < before:
+            found.add(attempt)
+    return found
+
+
+async def mark_waiting(store: Store, endpoint: Endpoint, attempt: str, slot: int) -> None:
+    """Write down that a call waits for the end of a pause."""
+    await store.create(keys.waiting_call(endpoint.name, endpoint.pause, attempt, slot), b"{}")
+
+
+async def is_waiting(store: Store, endpoint: Endpoint, attempt: str, slot: int) -> bool:
+    """Whether a call waits for the end of this pause."""
+    name = keys.waiting_call(endpoint.name, endpoint.pause, attempt, slot)
+    return await store.get(name) is not None
 
 
 async def names(store: Store) -> list[str]:

@@ -73,6 +73,36 @@ def endpoint_versions(name: str) -> str:
     return f"endpoints/{segment(name)}"
 
 
+def callers(name: str, version: int | None = None) -> str:
+    """Where an endpoint's callers under one version are, or under any."""
+    place = f"callers/{segment(name)}"
+    return place if version is None else f"{place}/{version:06}"
+
+
+def caller(name: str, version: int, attempt: str) -> str:
+    """The mark that a session may have called an endpoint while a version was its newest."""
+    return f"{callers(name, version)}/{attempt}"
+
+
+def waiting(name: str, pause: int) -> str:
+    """Where the calls are that wait for the end of a pause."""
+    return f"waiting/{segment(name)}/{pause:06}"
+
+
+def waiting_call(name: str, pause: int, attempt: str, slot: int) -> str:
+    """The mark that a slot's call waits in the gateway and is not at the model server."""
+    return f"{waiting(name, pause)}/{attempt}.{slot:06}"
+
+
+TUNNELS: Final = "tunnels"
+"""Where the versions of the published tunnel are."""
+
+
+def tunnel(version: int) -> str:
+    """One version of where the gateway is reached from outside."""
+    return f"{TUNNELS}/{version:06}"
+
+
 def index(ended_at: datetime, experiment: str, rollout: str) -> str:
     """The index entry of a result, under its day in UTC."""
     day = ended_at.astimezone(UTC)

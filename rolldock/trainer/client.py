@@ -27,7 +27,8 @@ from rolldock.models.reaping import SweepReport, SweepRequest, SweptSandbox
 from rolldock.models.result import IndexEntry, RolloutResult
 from rolldock.models.spec import RolloutSpec
 from rolldock.models.stages import Pace, RolloutRequest
-from rolldock.models.trace import Trace
+from rolldock.models.trace import Sample, Trace
+from rolldock.samples import samples
 from rolldock.sandbox.client import Sandboxes
 from rolldock.settings import Settings
 from rolldock.store import endpoints, keys
@@ -35,6 +36,12 @@ from rolldock.store.store import Store
 from rolldock.trainer import housekeeping
 from rolldock.trainer.adding import add_endpoint
 from rolldock.trainer.connection import connect_temporal, deployment_of
+from rolldock.trainer.endpoints import (
+    PAUSE_SECONDS,
+    pause_endpoint,
+    resume_endpoint,
+    set_policy_version,
+)
 from rolldock.trainer.handle import RolloutHandle
 from rolldock.trainer.housekeeping import OwnedSandbox
 from rolldock.trainer.live import LiveRollout, list_live
@@ -203,6 +210,17 @@ class Client:
             raise UsageError(f"rollout {rollout!r} has no trace: its agent called no model")
         return Trace.model_validate_json(content)
 
+    async def samples(self, rollout: str) -> list[Sample]:
+        """What a rollout's last attempt gives to train on; none where no turn has token ids.
+
+        Whether to train on it is `RolloutResult.trainable`. For another treatment of auxiliary
+        calls, give `rolldock.samples.samples` the trace.
+
+        Raises:
+            UsageError: as `trace`.
+        """
+        return samples(await self.trace(rollout))
+
     async def add_endpoint(
         self,
         name: str,
@@ -230,6 +248,31 @@ class Client:
             mode=mode,
             policy_version=policy_version,
         )
+
+    async def pause_endpoint(self, name: str, timeout_seconds: float = PAUSE_SECONDS) -> Endpoint:
+        """Hold new calls back in the gateway and wait until no older one is open.
+
+        Raises:
+            UsageError: there is no such endpoint, or it was resumed meanwhile.
+            CallsOpenError: older calls are still open; the endpoint stays paused.
+        """
+        return await pause_endpoint(self.store, name, timeout_seconds)
+
+    async def resume_endpoint(self, name: str, policy_version: str | None = None) -> Endpoint:
+        """Let the calls go that wait, under another policy version where one is given.
+
+        Raises:
+            UsageError: there is no such endpoint.
+        """
+        return await resume_endpoint(self.store, name, policy_version)
+
+    async def set_policy_version(self, name: str, version: str) -> Endpoint:
+        """Say which policy answers from now on; calls that are open span the update.
+
+        Raises:
+            UsageError: there is no such endpoint.
+        """
+        return await set_policy_version(self.store, name, version)
 
     async def endpoints(self) -> list[Endpoint]:
         """The newest version of every endpoint, by name."""

@@ -17,6 +17,7 @@ BUDGETS: dict[EndReason | None, StopReason] = {
     EndReason.MAX_TURNS: StopReason.MAX_TURNS,
     EndReason.TOKEN_BUDGET: StopReason.TOKEN_BUDGET,
     EndReason.CONTEXT_LENGTH: StopReason.CONTEXT_LENGTH,
+    EndReason.AGENT_TIMEOUT: StopReason.AGENT_TIMEOUT,
 }
 BY_ITSELF = (StopReason.AGENT_COMPLETED, StopReason.AGENT_ERROR)
 

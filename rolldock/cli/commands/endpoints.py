@@ -1,4 +1,4 @@
-"""`endpoint add`, `endpoint ls`: the model servers that rollouts name."""
+"""`endpoint add`, `ls`, `pause`, `resume`, `update`: the model servers that rollouts name."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -41,3 +41,48 @@ def ls(
     from rolldock.cli.perform import perform
 
     perform(action.ls(as_json=as_json))
+
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="As `endpoint ls` shows it.")]
+
+
+@app.command()
+def pause(
+    name: _Name,
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Longest wait.")
+    ] = 600,
+) -> None:
+    """Hold new calls back in the gateway, and wait until no older one is open."""
+    from rolldock.cli import endpoints as action
+    from rolldock.cli.perform import perform
+
+    perform(action.pause(name, timeout_seconds=timeout_seconds))
+
+
+@app.command()
+def resume(
+    name: _Name,
+    policy_version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="The policy that answers from now on.")
+    ] = None,
+) -> None:
+    """Let the calls go that wait for a paused endpoint."""
+    from rolldock.cli import endpoints as action
+    from rolldock.cli.perform import perform
+
+    perform(action.resume(name, policy_version=policy_version))
+
+
+@app.command()
+def update(
+    name: _Name,
+    policy_version: Annotated[
+        str, typer.Option(metavar="VERSION", help="The policy that answers from now on.")
+    ],
+) -> None:
+    """Say which policy answers from now on; calls that are open are tagged with both."""
+    from rolldock.cli import endpoints as action
+    from rolldock.cli.perform import perform
+
+    perform(action.update(name, policy_version=policy_version))

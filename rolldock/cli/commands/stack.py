@@ -1,4 +1,4 @@
-"""`up`, `init`, `gateway`, `sandboxd`: the processes of this machine."""
+"""`up`, `init`, `gateway`, `sandboxd`, `tunnel`: the processes of this machine."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,3 +75,18 @@ def sandboxd(
     from rolldock.cli.perform import perform
 
     perform(action.sandboxd(host, port, gateway_port))
+
+
+def tunnel(
+    host: Annotated[str, typer.Option(help="Where the gateway listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The gateway's port.", min=1, max=65535)] = 8700,
+) -> None:
+    """Give the gateway a public URL by a Prime Tunnel, until Ctrl-C.
+
+    Workers with ROLLDOCK_GATEWAY_URL=tunnel use the URL that it publishes in the store. kill -9
+    leaves the tunnel up; the next `rolldock tunnel` in the same ROLLDOCK_HOME keeps it on.
+    """
+    from rolldock.cli import tunnel as action
+    from rolldock.cli.perform import perform
+
+    perform(action.tunnel(host, port))

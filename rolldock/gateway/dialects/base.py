@@ -13,7 +13,8 @@ from typing import ClassVar, Final
 import orjson
 from pydantic import JsonValue
 
-from rolldock.gateway.completions import Completion
+from rolldock.gateway.completions import Completion, error_message
+from rolldock.gateway.dialects.chat_form import with_own_call_ids
 from rolldock.gateway.refusals import RefusedError
 from rolldock.models.base import JsonObject
 from rolldock.models.session import TurnError
@@ -23,21 +24,58 @@ JSON_TYPE: Final = "application/json"
 EVENTS_TYPE: Final = "text/event-stream"
 
 _NOT_IN_DIGEST: Final = frozenset({"stream", "stream_options", "metadata"})
+_RETRY_HEADER: Final = "x-stainless-retry-count"
+_IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+
+
+@dataclass(frozen=True, slots=True)
+class NativeConversation:
+    """Where a translated request keeps what grows from turn to turn, and what repeats whole."""
+
+    key: str
+    """The body's field with the conversation: `messages`, `input`."""
+    items: tuple[JsonValue, ...]
+    """That field's items; a turn stores those that its parent does not have. Empty where the
+    field is no list: then it is stored with the other fields."""
+    blobs: tuple[str, ...] = ()
+    """Fields that are stored as blobs of their own: `system`, `instructions`, `tools`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentBack:
+    """Reasoning of an earlier turn that an agent sends back under the mark that it was given."""
+
+    message: int
+    """Index in `AgentRequest.messages` of the assistant message that it belongs to."""
+    mark: str
+    """What the agent sent, ours or not."""
+    where: str
+    """Where it stands in the body, for an error: `messages[3].content[0].signature`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentRequest:
-    """A model call as the agent sent it."""
+    """A model call as the agent sent it, and as chat completions."""
 
     raw: bytes
     body: JsonObject
     digest: str
     """Of the canonical body without `stream`, `stream_options` and `metadata`."""
     messages: tuple[JsonValue, ...]
+    """The conversation in chat form, a system prompt included."""
+    chat: JsonObject
+    """The request as chat completions; its `messages` are those above."""
     stream: bool
     idempotency_key: str | None
     retry_count: int
     """What the agent's client says in its retry header; 0: nothing."""
+    native: NativeConversation | None = None
+    """None: the agent speaks chat completions."""
+    sent_back: tuple[SentBack, ...] = ()
+
+    def chat_body(self) -> JsonObject:
+        """The whole request as chat completions."""
+        return {**self.chat, "messages": list(self.messages)}
 
 
 class LiveStream(ABC):
@@ -68,29 +106,34 @@ class Dialect(ABC):
 
     name: ClassVar[str]
     paths: ClassVar[tuple[str, ...]]
+    count_paths: ClassVar[tuple[str, ...]] = ()
+    """Where the format counts a request's tokens without a model call."""
+    header: ClassVar[str | None] = None
+    """A header that only clients of this format send: tells them apart on paths of several."""
+    call_id_prefix: ClassVar[str] = "call_"
+    chat_errors: ClassVar[bool] = False
+    """Whether a chat model server's error body has this format's shape already."""
+    only_whole: ClassVar[bool] = False
+    """Whether it has no live streams: `live` is never called then."""
 
     @abstractmethod
     def parse(self, raw: bytes, body: JsonObject, headers: Mapping[str, str]) -> AgentRequest:
-        """Read a request.
+        """Read a request and translate it.
 
         Raises:
             RefusedError: it asks for what cannot be given; the text names it.
         """
 
-    @abstractmethod
-    def chat_body(self, request: AgentRequest) -> JsonObject:
-        """The request as chat completions."""
-
-    @abstractmethod
-    def canonical(self, message: JsonValue) -> bytes:
-        """What stays of a message however an agent writes it down."""
-
-    @abstractmethod
     def own_message(
         self, message: JsonObject, request: AgentRequest, attempt: str, slot: int
     ) -> JsonObject:
-        """The assistant message as the agent gets it: each tool call has an id that no other
-        call of the conversation has."""
+        """The assistant message, in chat form, that is stored: each tool call has an id that no
+        other call of the conversation has."""
+        return with_own_call_ids(
+            message,
+            request.messages,
+            lambda number: fresh_id(self.call_id_prefix, attempt, slot, (number,)),
+        )
 
     @abstractmethod
     def render(self, turn: Turn, attempt: str) -> bytes:
@@ -98,14 +141,26 @@ class Dialect(ABC):
 
     @abstractmethod
     def live(self, request: AgentRequest, attempt: str, slot: int) -> LiveStream:
-        """A translator for one streamed reply."""
+        """A translator for one streamed reply.
+
+        Raises:
+            NotImplementedError: the format is `only_whole`.
+        """
 
     @abstractmethod
     def models(self, model: str) -> JsonObject:
         """The list of models, which is one."""
 
+    def count(self, body: JsonObject) -> JsonObject:
+        """The answer to a request on one of `count_paths`: an estimate.
+
+        Raises:
+            RefusedError: it has what cannot be translated, or the format counts nothing.
+        """
+        raise RefusedError(404, "unknown_path", f"{self.name} counts no tokens")
+
     @abstractmethod
-    def error(self, message: str, kind: str, code: str) -> JsonObject:
+    def error(self, message: str, kind: str, code: str, status: int) -> JsonObject:
         """An error of ours in the format's shape."""
 
     @abstractmethod
@@ -114,14 +169,17 @@ class Dialect(ABC):
 
     def refusal(self, refused: RefusedError) -> bytes:
         """The body of a refusal."""
-        return orjson.dumps(self.error(str(refused), refused.kind, refused.code))
+        return orjson.dumps(self.error(str(refused), refused.kind, refused.code, refused.status))
 
     def recorded_error(self, error: TurnError) -> bytes:
         """The body of a recorded error: the model server's own words where it had any."""
-        if error.body is not None and error.status == error.upstream_status:
-            return orjson.dumps(error.body)
+        said = error.body if error.status == error.upstream_status else None
+        if self.chat_errors and said is not None:
+            return orjson.dumps(said)
         kind = "upstream_error" if error.upstream_status is not None else "rolldock_error"
-        return orjson.dumps(self.error(error.message, kind, f"status_{error.status}"))
+        code = "context_length_exceeded" if error.context_overflow else f"status_{error.status}"
+        message = error_message(said) or error.message
+        return orjson.dumps(self.error(message, kind, code, error.status))
 
 
 def request_digest(body: JsonObject) -> str:
@@ -134,3 +192,37 @@ def fresh_id(prefix: str, attempt: str, slot: int, part: Sequence[int] = ()) -> 
     """An id that no other turn has, the same whenever this turn is rendered."""
     named = f"{attempt}:{slot}:{part}".encode()
     return f"{prefix}{hashlib.sha256(named).hexdigest()[:24]}"
+
+
+def retry_count(headers: Mapping[str, str]) -> int:
+    """How often a client says that it has sent this request before."""
+    retries = headers.get(_RETRY_HEADER, "0")
+    return int(retries) if retries.isdecimal() else 0
+
+
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """The key by which a client makes a request once."""
+    return headers.get(_IDEMPOTENCY_HEADER)
+
+
+def wants_stream(body: JsonObject) -> bool:
+    """Whether a request asks for a stream.
+
+    Raises:
+        RefusedError: `stream` is neither true nor false.
+    """
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise wrong("stream", "must be true or false")
+    return bool(stream)
+
+
+def asked_model(fields: JsonObject) -> str:
+    """The model's name as the agent wrote it, which its answers repeat."""
+    model = fields.get("model")
+    return model if isinstance(model, str) else "default"
+
+
+def wrong(where: str, what: str) -> RefusedError:
+    """The refusal of one item of a request, by name."""
+    return RefusedError(400, "invalid_value", f"{where}: {what}")

@@ -1,16 +1,30 @@
-"""The wire formats that this gateway speaks, by name and by path."""
+"""The wire formats that this gateway speaks, by name, by path and by header."""
 
+from collections.abc import Mapping
 from typing import Final
 
+from rolldock.gateway.dialects.anthropic_messages import AnthropicMessages
 from rolldock.gateway.dialects.base import Dialect
 from rolldock.gateway.dialects.openai_chat import OpenAIChat
+from rolldock.gateway.dialects.openai_responses import OpenAIResponses
 
-DIALECTS: Final[tuple[Dialect, ...]] = (OpenAIChat(),)
-
-DEFAULT: Final = DIALECTS[0]
-"""Whose errors are shown where a path belongs to no format."""
+DIALECTS: Final[tuple[Dialect, ...]] = (OpenAIChat(), AnthropicMessages(), OpenAIResponses())
 
 BY_PATH: Final = {path: dialect for dialect in DIALECTS for path in dialect.paths}
+
+BY_COUNT_PATH: Final = {path: dialect for dialect in DIALECTS for path in dialect.count_paths}
+
+_DEFAULT: Final = DIALECTS[0]
+"""Whose errors are shown where neither path nor headers belong to a format."""
+
+
+def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:
+    """The format in which a request is answered, be it with an error."""
+    found = BY_PATH.get(path) or BY_COUNT_PATH.get(path)
+    if found is not None:
+        return found
+    named = (dialect for dialect in DIALECTS if dialect.header and dialect.header in headers)
+    return next(named, _DEFAULT)
 
 
 def dialect_named(name: str) -> Dialect:

@@ -1,0 +1,92 @@
+"""Where a worker's agents reach the gateway: the address in the settings, or the published tunnel.
+
+An attempt keeps the URL that it began with: once another one is published, what its agent does
+can no longer be believed. Publishes nothing.
+"""
+
+import asyncio
+from typing import Final
+
+from rolldock.errors import StageError
+from rolldock.models.failure import Cause
+from rolldock.models.tunnel import PublishedTunnel
+from rolldock.settings import Settings
+from rolldock.store.store import Store
+from rolldock.tunnel.published import PublishedTunnels
+
+TUNNEL: Final = "tunnel"
+"""The setting ROLLDOCK_GATEWAY_URL that stands for the published URL."""
+
+_LOOK_SECONDS: Final = 1.0
+_PUBLISH_SECONDS: Final = 5.0
+"""Between a loss that the keeper has seen and the record that says so."""
+
+
+class Reach:
+    """The gateway's address for agents, and whether it still is.
+
+    Raises:
+        UnavailableError: from every method, when the store does not answer.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._gateway_url = settings.gateway_url
+        self._wait_seconds = settings.tunnel_connect_seconds
+        self._published = PublishedTunnels(store)
+
+    def base_url(self, tunnel_url: str | None) -> str:
+        """What an agent is told, ending in /v1."""
+        return f"{tunnel_url or self._gateway_url.rstrip('/')}/v1"
+
+    async def tunnel_url(self) -> str | None:
+        """The published URL, waited for while there is none; None: agents use no tunnel.
+
+        Raises:
+            StageError: `tunnel_lost`, nothing was published in time.
+        """
+        if self._gateway_url != TUNNEL:
+            return None
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                while (newest := await self._published.newest()) is None or newest.url is None:
+                    await asyncio.sleep(_LOOK_SECONDS)
+                return newest.url
+        except TimeoutError:
+            raise StageError(
+                Cause.TUNNEL_LOST,
+                f"no tunnel to the gateway was published in {self._wait_seconds:g} s: run "
+                "`rolldock tunnel` with this store, or set ROLLDOCK_GATEWAY_URL to a public URL",
+            ) from None
+
+    async def check(self, tunnel_url: str | None) -> None:
+        """See that an attempt's URL is the published one; None, without a tunnel, always is.
+
+        Raises:
+            StageError: `tunnel_lost`.
+        """
+        if tunnel_url is None:
+            return
+        newest = await self._published.newest()
+        if newest is None or newest.url != tunnel_url:
+            raise StageError(Cause.TUNNEL_LOST, _lost(tunnel_url, newest))
+
+    async def settle(self, tunnel_url: str | None) -> None:
+        """Wait until a loss would have been seen: an agent may have failed of one.
+
+        Raises:
+            StageError: `tunnel_lost`.
+        """
+        newest = None if tunnel_url is None else await self._published.newest()
+        if newest is None:
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + newest.check_seconds + _PUBLISH_SECONDS
+        while loop.time() < until:
+            await self.check(tunnel_url)
+            await asyncio.sleep(_LOOK_SECONDS)
+        await self.check(tunnel_url)
+
+
+def _lost(tunnel_url: str, newest: PublishedTunnel | None) -> str:
+    now = "none" if newest is None or newest.url is None else newest.url
+    return f"the agent's way to the gateway, {tunnel_url}, was lost; the tunnel is now: {now}"
