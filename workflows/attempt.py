@@ -280,7 +280,9 @@ class Attempt:
         try:
             yield
         finally:
-            self._timings[stage] = (workflow.now() - began).total_seconds()
+            # A run that is dropped from memory unwinds outside of the workflow, where no time is.
+            if workflow.in_workflow():
+                self._timings[stage] = (workflow.now() - began).total_seconds()
         cancel_check()
 
     def _agent_deadline(self) -> datetime:
