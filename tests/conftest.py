@@ -5,6 +5,7 @@ Tests that use it run on the session's event loop, to which its connections belo
 
 import os
 import shutil
+import signal
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
@@ -14,6 +15,10 @@ import pytest_asyncio
 from rolldock.cli.stack.options import StackOptions
 from rolldock.cli.stack.stack import Stack
 from rolldock.trainer.client import Client
+
+# Shells start what they run in the background with Ctrl-C ignored, and every child that a test
+# presses it at would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 SETTLE_SECONDS = "2"
