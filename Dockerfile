@@ -15,14 +15,14 @@ WORKDIR /app
 
 # Dependencies first: this layer changes only with the lock.
 COPY pyproject.toml uv.lock ./
-RUN uv sync --locked --no-dev --no-install-project
+RUN uv sync --locked --no-dev --extra tokens --no-install-project
 
 COPY README.md LICENSE worker.py ./
 COPY rolldock rolldock
 COPY workflows workflows
 COPY activities activities
 COPY examples examples
-RUN uv sync --locked --no-dev
+RUN uv sync --locked --no-dev --extra tokens
 
 
 FROM python:3.11-slim-bookworm

@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from rolldock.chains import TokenChains
-from rolldock.models.turn import Tokens, Turn
+from rolldock.models.turn import Tokens, TokenSource, Turn
 
 _PROCESSED: Final = "processed"
 _BEFORE_SAMPLING: Final = frozenset({"raw", "unknown"})
@@ -36,9 +36,18 @@ _NEUTRAL: Final[Mapping[str, tuple[JsonValue, ...]]] = {
     "mirostat": (0,),
     "dry_multiplier": (0,),
     "xtc_probability": (0,),
+    "adaptive_target": (-1,),
 }
 """What changes the sampled distribution, by the names of vLLM, SGLang and llama.cpp, with the
 values at which it does not."""
+
+_UNCONSTRAINED: Final[Mapping[str, tuple[JsonValue, ...]]] = {
+    "grammar": ("",),
+    "json_schema": (),
+    "response_format": ({"type": "text"},),
+    "tool_choice": ("auto", "none"),
+}
+"""What makes llama.cpp sample under a grammar, which its log-probs do not know of; vLLM's do."""
 
 _PINNED_BY_SPEC: Final = frozenset({"temperature", "top_p", "top_k", "min_p"})
 _VALUE_CHARACTERS: Final = 40
@@ -50,14 +59,8 @@ def untrainable(chains: TokenChains) -> str | None:
     The first reason that is found, with the turn that it is found in.
     """
     turns = chains.turns
-    missing = [turn.slot for turn in turns if turn.tokens is None]
-    if missing and len(missing) == len(turns):
-        return "the model server gave no token ids"
-    if missing:
-        return (
-            f"{len(missing)} of {len(turns)} turns have no token ids that fit their log-probs, "
-            f"the first is turn {missing[0]}"
-        )
+    if (without := _without_tokens(turns)) is not None:
+        return without
     for slot, why in disagreements(chains).items():
         return f"the tokens of turn {slot} do not agree: {why}"
     found = (_distorted(turn, turn.tokens) for turn in turns if turn.tokens is not None)
@@ -82,6 +85,21 @@ def temperature(turn: Turn) -> float | None:
     """The temperature that a turn was sent with; None: none, and the model server chose."""
     value = turn.sampling.get("temperature")
     return value if isinstance(value, int | float) else None
+
+
+def _without_tokens(turns: Sequence[Turn]) -> str | None:
+    """How many turns have no tokens, and why the first of them has none."""
+    missing = [turn for turn in turns if turn.tokens is None]
+    if not missing:
+        return None
+    first = missing[0]
+    why = "" if first.tokens_missing is None else f": {first.tokens_missing}"
+    if len(missing) == len(turns):
+        return f"the model server gave no token ids{why}"
+    return (
+        f"{len(missing)} of {len(turns)} turns have no token ids that fit their log-probs, "
+        f"the first is turn {first.slot}{why}"
+    )
 
 
 def _disagreement(turn: Turn, tokens: Tokens, n_prompt: int) -> str | None:
@@ -109,7 +127,8 @@ def _distorted(turn: Turn, tokens: Tokens) -> str | None:
     if tokens.logprobs_mode not in _BEFORE_SAMPLING:
         return f"turn {turn.slot} has log-probs of a mode not known here: {tokens.logprobs_mode!r}"
     asked = {**turn.sent.fields, **turn.sampling}
-    for key, neutral in _NEUTRAL.items():
+    constrained = _UNCONSTRAINED if tokens.source is TokenSource.DERIVED else {}
+    for key, neutral in (*_NEUTRAL.items(), *constrained.items()):
         value = asked.get(key)
         if value is not None and value not in neutral:
             return (

@@ -12,7 +12,12 @@ import orjson
 from pydantic import JsonValue
 
 from rolldock.gateway.conversation import Conversation, Placement
-from rolldock.gateway.engine_tokens import EngineTokens, TokenPrefixes, read_tokens
+from rolldock.gateway.engine_tokens import (
+    EngineTokens,
+    NoTokensError,
+    TokenPrefixes,
+    read_tokens,
+)
 from rolldock.models.base import JsonObject
 from rolldock.models.trace import Trace
 from rolldock.models.turn import Body, Encoding, Tokens, Turn, Usage
@@ -105,8 +110,10 @@ class Recording:
         """
         given = call.given(completion)
         reply = _reply(given, n_logprobs_left_out)
-        engine = read_tokens(reply)
-        tokens = None if engine is None else self._prefixes.place(engine)
+        try:
+            tokens, missing = self._prefixes.place(read_tokens(reply)), None
+        except NoTokensError as error:
+            tokens, missing = None, str(error)
         message: JsonObject = {"role": "assistant", "content": f"answer {call.slot}"}
         n_output = len(completion) + n_miscounted
         turn = make_turn(
@@ -114,6 +121,7 @@ class Recording:
             tokens,
             parent=call.placement.parent,
             message=message,
+            tokens_missing=missing,
             usage=Usage(input_tokens=len(call.prompt), output_tokens=n_output),
             **changes,
         )

@@ -73,6 +73,19 @@ def test_parameters_that_only_the_body_as_sent_has() -> None:
     assert verdict.endswith("keep the agent from asking for typical_p")
 
 
+@pytest.mark.parametrize(
+    ("source", "wrong"), [(TokenSource.DERIVED, True), (TokenSource.ENGINE, False)]
+)
+def test_a_grammar_that_log_probs_do_not_know_of(source: TokenSource, wrong: bool) -> None:
+    """llama.cpp's are those before it, vLLM's those under it."""
+    sent = BODY.model_copy(update={"fields": {"response_format": {"type": "json_object"}}})
+    turn = sampled().model_copy(update={"sent": sent, "tokens": tokens(source=source)})
+    verdict = judged(turn)
+    assert (verdict is not None) is wrong
+    if verdict is not None:
+        assert verdict.endswith("keep the agent from asking for response_format")
+
+
 def tokens(**changes: object) -> Tokens:
     """The usual tokens, but for this."""
     return TOKENS.model_copy(update=changes)
@@ -85,6 +98,11 @@ def tokens(**changes: object) -> Tokens:
         (
             [make_turn(0, TOKENS), make_turn(3, None)],
             "1 of 2 turns have no token ids that fit their log-probs, the first is turn 3",
+        ),
+        (
+            [make_turn(0, TOKENS), make_turn(3, None, tokens_missing="2 ids, 3 log-probs")],
+            "1 of 2 turns have no token ids that fit their log-probs, the first is turn 3: 2 ids, "
+            "3 log-probs",
         ),
         (
             [make_turn(0, tokens(logprobs=()))],

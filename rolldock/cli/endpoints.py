@@ -1,21 +1,44 @@
 """`rolldock endpoint add`, `ls`, `pause`, `resume`, `update`."""
 
+from collections.abc import Collection
+from pathlib import Path
+
 import typer
 
 from rolldock.cli.connection import connected
 from rolldock.cli.console import cells, console, table
 from rolldock.cli.keys import read_key
-from rolldock.models.endpoint import Endpoint, EngineMode
+from rolldock.models.endpoint import Endpoint, EngineMode, IdsFrom, LogprobsMode
 
 
-async def add(name: str, *, url: str, model: str, api_key_env: str | None, mode: str) -> int:
+async def add(
+    name: str,
+    *,
+    url: str,
+    model: str,
+    api_key_env: str | None,
+    mode: str,
+    logprobs_mode: str | None = None,
+    native: Collection[str] = (),
+    tokenizer: Path | None = None,
+    renderer: str | None = None,
+) -> int:
     """Ask the server, then write the endpoint's next version."""
     key = read_key(api_key_env)
     async with connected() as client:
         endpoint = await client.add_endpoint(
-            name, url=url, model=model, api_key=key, mode=EngineMode(mode)
+            name,
+            url=url,
+            model=model,
+            api_key=key,
+            mode=EngineMode(mode),
+            logprobs_mode=None if logprobs_mode is None else LogprobsMode(logprobs_mode),
+            native=native,
+            tokenizer=tokenizer,
+            renderer=renderer,
         )
-    typer.echo(f"endpoint {endpoint.name} version {endpoint.version}: {_token_ids(endpoint)}")
+    also = f", speaks {' and '.join(endpoint.native)}" if endpoint.native else ""
+    typer.echo(f"endpoint {endpoint.name} version {endpoint.version}: {_token_ids(endpoint)}{also}")
     return 0
 
 
@@ -75,7 +98,12 @@ async def ls(*, as_json: bool) -> int:
 def _token_ids(endpoint: Endpoint) -> str:
     if endpoint.token_ids is None:
         return "not probed for token ids"
-    return "gives token ids" if endpoint.token_ids else "gives no token ids"
+    if not endpoint.token_ids:
+        return "gives no token ids"
+    derived = ", those of prompts derived" if endpoint.ids_from is IdsFrom.LLAMA_CPP else ""
+    mode = endpoint.logprobs_mode
+    known = "" if mode is LogprobsMode.UNKNOWN else f", {mode} log-probs"
+    return f"gives token ids{derived}{known}"
 
 
 def _policy(endpoint: Endpoint) -> str:

@@ -19,10 +19,16 @@ _SAMPLING: Final = (
     *_TOKEN_LIMITS,
     *("temperature", "top_p", "top_k", "min_p", "seed", "stop", "n", "logit_bias"),
     *("presence_penalty", "frequency_penalty", "repetition_penalty", "reasoning_effort"),
+    # Of llama.cpp alone.
+    *("repeat_penalty", "typical_p", "top_n_sigma", "dynatemp_range", "mirostat"),
+    *("dry_multiplier", "xtc_probability", "adaptive_target"),
 )
 _OVERFLOW_CODE: Final = "context_length_exceeded"
-_OVERFLOW_WORDS: Final = ("maximum context length", "context size", "context window")
-"""As vLLM, SGLang and OpenAI; llama.cpp; Anthropic-like proxies write it in a 400."""
+_OVERFLOW_WORDS: Final = (
+    *("maximum context length", "context size", "context window"),
+    *("prompt is too long", "exceed context limit"),
+)
+"""As vLLM, SGLang and OpenAI; llama.cpp; Anthropic-like proxies; Anthropic write it in a 400."""
 
 
 class NotACompletionError(ValueError):
@@ -44,17 +50,19 @@ def body_to_send(
     *,
     model: str,
     sampling: Sampling,
+    neutral: JsonObject,
     output_left: int | None,
     token_ids: bool,
     stream: bool,
 ) -> JsonObject:
     """An agent's chat body under the session's rules.
 
-    The model and the sampling are the session's; the token limit is the least of the agent's, the
-    session's and what the budget leaves.
+    The model and the sampling are the session's, which leaves `neutral` where it says nothing; the
+    token limit is the least of the agent's, the session's and what the budget leaves.
     """
     sent = {key: value for key, value in body.items() if key not in ("stream", "stream_options")}
     sent["model"] = model
+    sent.update(neutral)
     for key in ("temperature", "top_p", "top_k", "min_p", "seed"):
         value: JsonValue = getattr(sampling, key)
         if value is not None:

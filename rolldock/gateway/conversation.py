@@ -45,14 +45,23 @@ class Conversation:
         self._requests: dict[int, Placement] = {}
         self._ends: dict[bytes, list[int]] = {}
         self._call_ids: dict[int, frozenset[str]] = {}
+        self._of_reply: dict[str, int] = {}
 
-    def place(self, messages: Sequence[JsonValue], items: Sequence[JsonValue] = ()) -> Placement:
+    def place(
+        self,
+        messages: Sequence[JsonValue],
+        items: Sequence[JsonValue] = (),
+        continues: str | None = None,
+    ) -> Placement:
         """Find the parent of a request: the longest match, among equals the latest.
 
         Equals that differ in the ids of their tool calls are told apart by those. `items` are
-        the same conversation in a format of the agent's own.
+        the same conversation in a format of the agent's own. A request that `continues` a reply by
+        its id has nothing of what came before.
         """
         exact, native = self._roll(_ROOT, messages), _rolled(_ROOT, items)
+        if continues is not None:
+            return Placement(self._of_reply.get(continues), 0, exact, native)
         for length in range(len(messages), 0, -1):
             slots = self._ends.get(self._of_exact[exact[length - 1]])
             if slots:
@@ -79,8 +88,12 @@ class Conversation:
         native = same + _rolled(same[-1] if same else _ROOT, turn.native.items)
         return Placement(turn.parent, turn.n_shared, exact, native, n_native)
 
-    def add(self, slot: int, placement: Placement, message: JsonObject) -> None:
-        """Take up a turn, so that later requests may continue it."""
+    def add(
+        self, slot: int, placement: Placement, message: JsonObject, reply: JsonValue = None
+    ) -> None:
+        """Take up a turn, so that later requests may continue it; `reply` is its reply's id."""
+        if isinstance(reply, str):
+            self._of_reply[reply] = slot
         last = placement.exact[-1] if placement.exact else _ROOT
         end = _digest(self._of_exact[last], self._canonical(message))
         self._requests[slot] = placement

@@ -24,9 +24,15 @@ class Target:
     """One version of an endpoint, ready to be called once for one session."""
 
     endpoint: Endpoint
-    url: str
+    base_url: str
+    """The session's replica, which ends before `/chat/completions`."""
     api_key: str | None
     clock: TryClock
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The header by which most model servers are told the key."""
+        return {} if self.api_key is None else {"Authorization": f"Bearer {self.api_key}"}
 
 
 class Endpoints:
@@ -94,7 +100,7 @@ class Endpoints:
     def _target(self, endpoint: Endpoint, attempt: str) -> Target:
         return Target(
             endpoint=endpoint,
-            url=f"{replica_of(endpoint, attempt).rstrip('/')}/chat/completions",
+            base_url=replica_of(endpoint, attempt).rstrip("/"),
             api_key=endpoints.decrypt_key(self._secret, endpoint),
             clock=TryClock(_EndpointPauses(self, endpoint.name)),
         )

@@ -8,15 +8,20 @@ import hashlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from pydantic import JsonValue
 
+from rolldock.gateway.logprob_columns import fold, unfold
 from rolldock.models.base import JsonObject
 from rolldock.models.turn import Tokens, TokenSource
 
 PROMPT_IDS: Final = "prompt_token_ids"
 COMPLETION_IDS: Final = "token_ids"
+
+
+class NoTokensError(ValueError):
+    """Raised when the tokens of a call are not known; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,9 @@ class EngineTokens:
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+    source: TokenSource = TokenSource.ENGINE
+    logprobs_mode: str = "unknown"
+    """As `Tokens.logprobs_mode`."""
 
 
 @dataclass(slots=True)
@@ -41,11 +49,12 @@ class TokenPrefixes:
         """The stored form: the longest earlier sequence is left out, among equals the latest."""
         extends, length = self._longest(tokens.prompt_ids)
         return Tokens(
-            source=TokenSource.ENGINE,
+            source=tokens.source,
             extends=extends,
             prompt_ids=tokens.prompt_ids[length:],
             completion_ids=tokens.completion_ids,
             logprobs=tokens.logprobs,
+            logprobs_mode=tokens.logprobs_mode,
         )
 
     def add(self, slot: int, tokens: Tokens) -> None:
@@ -75,35 +84,69 @@ class TokenPrefixes:
         return found, at
 
 
-def read_tokens(reply: JsonObject) -> EngineTokens | None:
-    """The ids and log-probs of a reply; None where they are missing or differ in length."""
+def read_tokens(reply: JsonObject, mode: str = "unknown") -> EngineTokens:
+    """The ids and log-probs of a reply; `mode`: of its log-probs.
+
+    Raises:
+        NoTokensError: they are missing, or differ in length.
+    """
     choice = first_choice(reply)
-    prompt = _integers(reply.get(PROMPT_IDS))
-    completion = _integers(choice.get(COMPLETION_IDS))
-    logprobs = _logprobs(choice.get("logprobs"))
+    prompt = read_ids(reply.get(PROMPT_IDS))
+    completion = read_ids(choice.get(COMPLETION_IDS))
+    logprobs = read_logprobs(choice.get("logprobs"))
     if prompt is None or completion is None or logprobs is None:
-        return None
+        found = {PROMPT_IDS: prompt, COMPLETION_IDS: completion, "logprobs": logprobs}
+        missing = " and no ".join(name for name, value in found.items() if value is None)
+        raise NoTokensError(f"the reply has no {missing}")
     if len(completion) != len(logprobs):
-        return None
-    return EngineTokens(prompt, completion, logprobs)
+        raise NoTokensError(f"{len(completion)} completion ids, {len(logprobs)} log-probs")
+    return EngineTokens(prompt, completion, logprobs, logprobs_mode=mode)
 
 
-def without_ids(reply: JsonObject) -> JsonObject:
-    """A reply whose id lists are null, to be stored beside the `Tokens` that hold them."""
-    return _with_lists(reply, None, None)
+def without_ids(reply: JsonObject, tokens: EngineTokens) -> JsonObject:
+    """A reply without what the stored `Tokens` hold: lists of ids are null, log-probs columns."""
+    choice = first_choice(reply)
+    kept: JsonObject = {}
+    if tokens.source is TokenSource.ENGINE and isinstance(reply.get(PROMPT_IDS), list):
+        kept[PROMPT_IDS] = None
+    inner: JsonObject = {}
+    if tokens.source is not TokenSource.DERIVED and isinstance(choice.get(COMPLETION_IDS), list):
+        inner[COMPLETION_IDS] = None
+    logprobs = choice.get("logprobs")
+    if isinstance(logprobs, dict) and "content" in logprobs:
+        content = fold(logprobs["content"], tokens.completion_ids, tokens.logprobs)
+        inner["logprobs"] = {**logprobs, "content": content}
+    return _with_first_choice({**reply, **kept}, {**choice, **inner})
 
 
 def with_ids(reply: JsonObject, tokens: EngineTokens) -> JsonObject:
     """The inverse of `without_ids`."""
-    return _with_lists(reply, list(tokens.prompt_ids), list(tokens.completion_ids))
+    choice = first_choice(reply)
+    given: JsonObject = {}
+    if tokens.source is TokenSource.ENGINE and PROMPT_IDS in reply:
+        given[PROMPT_IDS] = list(tokens.prompt_ids)
+    inner: JsonObject = {}
+    if tokens.source is not TokenSource.DERIVED and COMPLETION_IDS in choice:
+        inner[COMPLETION_IDS] = list(tokens.completion_ids)
+    if "logprobs" in choice:
+        inner["logprobs"] = whole_logprobs(choice, tokens)
+    return _with_first_choice({**reply, **given}, {**choice, **inner})
 
 
-def _with_lists(reply: JsonObject, prompt: JsonValue, completion: JsonValue) -> JsonObject:
-    """A reply with these id lists, each in its place."""
-    first: JsonObject = {**first_choice(reply), COMPLETION_IDS: completion}
+def whole_logprobs(choice: JsonObject, tokens: EngineTokens | Tokens | None) -> JsonValue:
+    """The `logprobs` of a stored choice as the model server wrote them."""
+    logprobs = choice.get("logprobs")
+    if tokens is None or not isinstance(logprobs, dict) or "content" not in logprobs:
+        return logprobs
+    content = unfold(logprobs["content"], tokens.completion_ids, tokens.logprobs)
+    return {**logprobs, "content": content}
+
+
+def _with_first_choice(reply: JsonObject, first: JsonObject) -> JsonObject:
     choices = reply.get("choices")
-    rest: list[JsonValue] = choices[1:] if isinstance(choices, list) else []
-    return {**reply, PROMPT_IDS: prompt, "choices": [first, *rest]}
+    if not isinstance(choices, list) or not choices:
+        return reply
+    return {**reply, "choices": [first, *choices[1:]]}
 
 
 def first_choice(reply: JsonObject) -> JsonObject:
@@ -113,15 +156,19 @@ def first_choice(reply: JsonObject) -> JsonObject:
     return first if isinstance(first, dict) else {}
 
 
-def _integers(value: JsonValue) -> tuple[int, ...] | None:
+def read_ids(value: JsonValue) -> tuple[int, ...] | None:
+    """A list of token ids; None where a value is none."""
     if not isinstance(value, list):
         return None
     # `type`, not isinstance: true is an int to Python and no id to anybody.
-    ids = tuple(item for item in value if type(item) is int and 0 <= item < 2**32)
-    return ids if len(ids) == len(value) else None
+    if not {type(item) for item in value} <= {int}:
+        return None
+    ids = cast(list[int], value)
+    return tuple(ids) if not ids or (min(ids) >= 0 and max(ids) < 2**32) else None
 
 
-def _logprobs(value: JsonValue) -> tuple[float, ...] | None:
+def read_logprobs(value: JsonValue) -> tuple[float, ...] | None:
+    """The log-probs of a choice's `logprobs`, token by token; None where one is missing."""
     content = value.get("content") if isinstance(value, dict) else None
     if not isinstance(content, list):
         return None

@@ -3,6 +3,7 @@
 Knows nothing of what a body means.
 """
 
+import asyncio
 import hashlib
 import json
 import re
@@ -17,6 +18,9 @@ from rolldock.models.turn import Body, Encoding
 
 MAX_DEPTH: Final = 128
 """Stored turns are read back by a parser that stops at about 200 levels."""
+
+LARGE_BODY_BYTES: Final = 512 * 1024
+"""From here on a body is parsed off the event loop."""
 
 _ESCAPES: Final = re.compile(
     rb"\\\\"
@@ -33,6 +37,17 @@ CHAT_APART: Final = frozenset({"messages", "tools"})
 
 class BodyError(ValueError):
     """Raised when bytes are not a JSON object that we can keep; the text says why."""
+
+
+async def parse(raw: bytes) -> JsonObject:
+    """Parse a body, a large one off the event loop.
+
+    Raises:
+        BodyError: it is no JSON object that we can keep.
+    """
+    if len(raw) < LARGE_BODY_BYTES:
+        return parse_object(raw)
+    return await asyncio.to_thread(parse_object, raw)
 
 
 def parse_object(raw: bytes) -> JsonObject:

@@ -15,8 +15,10 @@ from rolldock.errors import RolldockError
 from rolldock.gateway.dialects.base import Dialect
 from rolldock.gateway.dialects.registry import dialect_named
 from rolldock.gateway.engine_tokens import EngineTokens, with_ids
+from rolldock.gateway.engines import generate
 from rolldock.gateway.json_bodies import encode
-from rolldock.models.turn import Body, Encoding, Tokens, Turn
+from rolldock.models.base import JsonObject
+from rolldock.models.turn import Body, Encoding, Native, Tokens, Turn
 from rolldock.store.store import Store
 
 _Part: TypeAlias = Callable[[Turn], tuple[int, tuple[JsonValue, ...]]]
@@ -57,26 +59,26 @@ class Rebuilder:
         if tokens is None:
             return None
         prompt = (*self._sequence(tokens.extends), *tokens.prompt_ids)
-        return EngineTokens(prompt, tokens.completion_ids, tokens.logprobs)
+        return EngineTokens(
+            prompt, tokens.completion_ids, tokens.logprobs, tokens.source, tokens.logprobs_mode
+        )
 
     async def request(self, slot: int) -> bytes:
         """The request's bytes as the agent sent them."""
         turn = self._turns[slot]
         if turn.native is None:
             return await self._chat(slot, turn.request)
-        body, native = turn.request, turn.native
-        if body.encoding is Encoding.BLOB:
-            return await self._store.get_blob(body.digest)
-        fields = dict(body.fields)
-        if fields.get(native.key, ...) is None:
-            fields[native.key] = self.native(slot)
-        for key, digest in native.blobs.items():
-            fields[key] = cast(JsonValue, orjson.loads(await self._store.get_blob(digest)))
-        return _checked(encode(fields, body.encoding), body.digest, slot, "request")
+        return await self._native(slot, turn.request, turn.native)
 
     async def sent(self, slot: int) -> bytes:
         """The request's bytes as they went to the model server."""
-        return await self._chat(slot, self._turns[slot].sent)
+        turn, tokens = self._turns[slot], self.tokens(slot)
+        if turn.upstream == generate.FORMAT and tokens is not None:
+            fields: JsonObject = {**turn.sent.fields, generate.PROMPT_IDS: [*tokens.prompt_ids]}
+            return _checked(encode(fields, turn.sent.encoding), turn.sent.digest, slot, "request")
+        if turn.native is None or not dialect_named(turn.dialect).passes_through:
+            return await self._chat(slot, turn.sent)
+        return await self._native(slot, turn.sent, turn.native)
 
     async def reply(self, slot: int) -> bytes:
         """The reply's bytes as the model server sent them, a stream with all its events."""
@@ -93,6 +95,8 @@ class Rebuilder:
         if turn.delivered_digest is None:
             return None
         dialect: Dialect = dialect_named(turn.dialect)
+        if dialect.passes_through:
+            return await self.reply(slot)
         rendered = dialect.render(turn, self._attempt)
         return _checked(rendered, turn.delivered_digest, slot, "delivered body")
 
@@ -107,6 +111,17 @@ class Rebuilder:
             pieces.append(items[: max(0, wanted - n_shared)])
             wanted = min(wanted, n_shared)
         return [item for piece in reversed(pieces) for item in piece]
+
+    async def _native(self, slot: int, body: Body, native: Native) -> bytes:
+        """A body in the agent's own format."""
+        if body.encoding is Encoding.BLOB:
+            return await self._store.get_blob(body.digest)
+        fields = dict(body.fields)
+        if fields.get(native.key, ...) is None:
+            fields[native.key] = self.native(slot)
+        for key, digest in native.blobs.items():
+            fields[key] = cast(JsonValue, orjson.loads(await self._store.get_blob(digest)))
+        return _checked(encode(fields, body.encoding), body.digest, slot, "request")
 
     async def _chat(self, slot: int, body: Body) -> bytes:
         """A body in chat form."""

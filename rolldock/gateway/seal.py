@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
+from rolldock.agents.auxiliary import AuxiliaryRule, auxiliary_slots
 from rolldock.chains import TokenChains
 from rolldock.gateway.facts import newest_is_undelivered, was_aborted
 from rolldock.gateway.session_log import SessionLog
 from rolldock.models.session import EndReason, TurnError, TurnReply
-from rolldock.models.spec import RolloutId
+from rolldock.models.spec import Auxiliary, RolloutId
 from rolldock.models.trace import Trace, TraceSummary
 from rolldock.models.turn import Turn
 from rolldock.samples import count_samples
@@ -21,8 +22,19 @@ from rolldock.trainable import untrainable
 from rolldock.transitions import transitions
 
 
-async def seal(store: Store, attempt: str, rollout: RolloutId, sealed_at: datetime) -> TraceSummary:
+async def seal(
+    store: Store,
+    attempt: str,
+    rollout: RolloutId,
+    sealed_at: datetime,
+    rule: AuxiliaryRule | None = None,
+    policy: Auxiliary = Auxiliary.TRAIN,
+) -> TraceSummary:
     """Write the trace of an attempt unless it exists, and say what the stored one holds.
+
+    Args:
+        rule: which of its agent's calls are auxiliary.
+        policy: what becomes of those in samples.
 
     Raises:
         UnavailableError: the store does not answer.
@@ -31,6 +43,8 @@ async def seal(store: Store, attempt: str, rollout: RolloutId, sealed_at: dateti
     stored = await store.get(name)
     if stored is None:
         trace, undelivered = await _read(store, attempt, rollout, sealed_at)
+        beside = tuple(sorted(auxiliary_slots(trace.turns, rule)))
+        trace = trace.model_copy(update={"auxiliary": beside, "auxiliary_policy": policy})
         if await store.create(name, trace.model_dump_json().encode()):
             return summarise(trace, undelivered)
         stored = cast(bytes, await store.get(name))
@@ -68,7 +82,7 @@ def summarise(trace: Trace, undelivered: bool) -> TraceSummary:
         ref=keys.trace(trace.attempt),
         n_turns=len(turns),
         n_branches=sum(turn.slot not in parents for turn in turns),
-        n_samples=count_samples(chains),
+        n_samples=count_samples(trace, chains),
         n_clean=drifts.count(0),
         n_forked=len(drifts) - drifts.count(0),
         max_drift_tokens=max(drifts, default=0),

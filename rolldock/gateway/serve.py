@@ -15,6 +15,7 @@ from aiohttp import web
 from rolldock.gateway.calls import CallTools
 from rolldock.gateway.config import GatewayConfig
 from rolldock.gateway.endpoints import Endpoints
+from rolldock.gateway.engines.registry import Engines
 from rolldock.gateway.live_session import Process
 from rolldock.gateway.server import Server
 from rolldock.gateway.sessions import Sessions
@@ -45,7 +46,7 @@ async def running(config: GatewayConfig) -> AsyncGenerator[web.Application]:
     async with aiohttp.ClientSession(connector=connector, trust_env=trust_env) as http:
         upstream = Upstream(http, config.upstream_total_seconds, config.upstream_stall_seconds)
         tasks = Tasks()
-        tools = CallTools(store, endpoints, upstream)
+        tools = CallTools(store, endpoints, upstream, Engines(store))
         process = Process(str(uuid.uuid4()), tools, tasks, config.end_probe_seconds)
         try:
             yield Server(config, secret, Sessions(process), endpoints).application()

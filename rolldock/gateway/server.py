@@ -10,19 +10,19 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from rolldock.errors import UnavailableError
+from rolldock.errors import UnavailableError, UsageError
 from rolldock.faults.admin import install
-from rolldock.gateway.calls import parse
 from rolldock.gateway.config import GatewayConfig
 from rolldock.gateway.delivery import StreamDelivery, deliver_whole, watch_writes
 from rolldock.gateway.dialects.base import JSON_TYPE, AgentRequest, Dialect
-from rolldock.gateway.dialects.registry import BY_COUNT_PATH, BY_PATH, dialect_of
+from rolldock.gateway.dialects.registry import BY_COUNT_PATH, BY_PATH, dialect_of, native_of
 from rolldock.gateway.endpoints import Endpoints
-from rolldock.gateway.json_bodies import BodyError
+from rolldock.gateway.json_bodies import BodyError, parse
 from rolldock.gateway.live_session import LiveSession
 from rolldock.gateway.refusals import RefusedError
 from rolldock.gateway.sessions import Sessions
 from rolldock.gateway.tokens import session_of
+from rolldock.models.spec import Purpose
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class Server:
             message = f"{request.path} does not take {request.method}"
             raise RefusedError(405, "method_not_allowed", message)
         session = await self._sessions.get(attempt)
+        dialect = await self._handled_as(dialect, session)
         if is_models:
             endpoint = await self._endpoints.newest(session.record.endpoint)
             return _json(200, orjson.dumps(dialect.models(endpoint.model)))
@@ -95,6 +96,22 @@ class Server:
             body = await parse(await self._body(request))
             return _json(200, orjson.dumps(dialect.count(body)))
         return await self._complete(request, dialect, session)
+
+    async def _handled_as(self, dialect: Dialect, session: LiveSession) -> Dialect:
+        """The agent's format, passed through where the session may and the model server speaks it.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        native = native_of(dialect)
+        if native is None or session.record.purpose is not Purpose.EVAL:
+            return dialect
+        try:
+            endpoint = await self._endpoints.newest(session.record.endpoint)
+        except UsageError:
+            # There is none: the call says so, and records it.
+            return dialect
+        return native if native.format in endpoint.native else dialect
 
     async def _complete(
         self, request: web.Request, dialect: Dialect, session: LiveSession

@@ -6,32 +6,22 @@ Writes no record and no blob; says which blobs the turn needs.
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import orjson
 
-from rolldock.gateway.completions import Completion, effective_sampling
 from rolldock.gateway.conversation import Placement
 from rolldock.gateway.dialects.base import AgentRequest, Dialect
-from rolldock.gateway.endpoints import Target
-from rolldock.gateway.engine_tokens import TokenPrefixes, read_tokens, without_ids
+from rolldock.gateway.engine_tokens import TokenPrefixes, without_ids
+from rolldock.gateway.engines.base import Exchange
 from rolldock.gateway.json_bodies import CHAT_APART, describe
+from rolldock.gateway.place import CallPlace
 from rolldock.models.base import JsonObject
 from rolldock.models.endpoint import Endpoint
-from rolldock.models.names import SESSION_HEADER, SLOT_HEADER
 from rolldock.models.turn import Body, Encoding, Native, Tokens, Turn
 
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One answered try: what was sent where, and what came back."""
-
-    target: Target
-    sent: JsonObject
-    sent_raw: bytes
-    reply_raw: bytes
-    completion: Completion
-    tail: bytes | None = None
-    """The terminal events of a live stream; None: the reply came whole."""
+_KEPT_OF_STREAM: Final = ("id", "created", "choices", "usage")
+"""What is known again, or rendered again, without the blob of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +34,6 @@ class BuiltTurn:
     """The body for the agent."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallPlace:
-    """Which call of which session a turn is."""
-
-    attempt: str
-    slot: int
-    request: AgentRequest
-    placement: Placement
-    started_at: datetime
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What tells model servers and their routers which call it is, in every try."""
-        return {SESSION_HEADER: self.attempt, SLOT_HEADER: str(self.slot)}
-
-
 def build_turn(
     place: CallPlace,
     dialect: Dialect,
@@ -70,25 +44,34 @@ def build_turn(
 ) -> BuiltTurn:
     """The turn of an answered call; `after` is the endpoint as it was once the reply was here."""
     request, completion = place.request, exchange.completion
-    endpoint = exchange.target.endpoint
+    endpoint, through = exchange.target.endpoint, dialect.passes_through
     received = _received(request, place.placement)
+    # What goes through keeps the style of the agent; what we write has our own.
+    style = None if through else Encoding.COMPACT
+    sent = describe(exchange.sent, exchange.sent_raw, style, exchange.sent_apart)
     tokens, reply = _reply(exchange, prefixes)
     turn = Turn(
         slot=place.slot,
         dialect=dialect.name,
+        upstream=exchange.format,
         parent=place.placement.parent,
         n_shared=place.placement.n_shared,
         messages=request.messages[place.placement.n_shared :],
         native=received.native,
         tools_digest=received.tools_digest,
         request=received.body,
-        sent=describe(exchange.sent, exchange.sent_raw, Encoding.COMPACT),
+        sent=sent,
         reply=reply,
-        message=dialect.own_message(completion.message, request, place.attempt, place.slot),
+        message=(
+            completion.message
+            if through
+            else dialect.own_message(completion.message, request, place.attempt, place.slot)
+        ),
         finish_reason=completion.finish_reason,
         usage=completion.usage,
         tokens=tokens,
-        sampling=effective_sampling(exchange.sent),
+        tokens_missing=exchange.tokens_missing,
+        sampling=exchange.sampling,
         endpoint=endpoint.name,
         endpoint_version=endpoint.version,
         policy_version_start=endpoint.policy_version,
@@ -97,11 +80,12 @@ def build_turn(
         started_at=place.started_at,
         ended_at=ended_at,
     )
-    rendered = dialect.render(turn, place.attempt)
-    if exchange.tail is None:
+    rendered = exchange.reply_raw if through else dialect.render(turn, place.attempt)
+    if through or exchange.tail is None:
         digest = hashlib.sha256(rendered).hexdigest()
         turn = turn.model_copy(update={"delivered_digest": digest})
-    blobs = (exchange.reply_raw,) if reply.encoding is Encoding.BLOB else ()
+    bodies = ((sent, exchange.sent_raw), (reply, exchange.reply_raw))
+    blobs = [raw for body, raw in bodies if body.encoding is Encoding.BLOB]
     return BuiltTurn(turn, (*blobs, *received.blobs), rendered)
 
 
@@ -140,7 +124,7 @@ def _received(request: AgentRequest, placement: Placement) -> _Received:
                 if request.body.get(key) is not None
             },
         )
-        apart = frozenset([*native.blobs, *([written.key] if written.items else [])])
+        apart = written.apart(request.body)
     body = describe(request.body, request.raw, apart=apart)
     if body.encoding is Encoding.BLOB:
         keep(request.raw)
@@ -150,11 +134,12 @@ def _received(request: AgentRequest, placement: Placement) -> _Received:
 def _reply(exchange: Exchange, prefixes: TokenPrefixes) -> tuple[Tokens | None, Body]:
     """The reply as it is stored, and the token ids that are stored once beside it."""
     raw = exchange.reply_raw
-    if exchange.tail is not None:
-        return None, describe({}, raw, Encoding.BLOB)
-    fields = exchange.completion.body
-    body = describe(fields, raw)
-    engine = read_tokens(fields) if exchange.target.endpoint.token_ids else None
-    if engine is None:
+    if exchange.streamed:
+        said = exchange.completion.body
+        named: JsonObject = {key: said[key] for key in _KEPT_OF_STREAM if key in said}
+        return None, describe(named, raw, Encoding.BLOB)
+    body = describe(exchange.completion.body, raw, apart=())
+    if exchange.tokens is None:
         return None, body
-    return prefixes.place(engine), body.model_copy(update={"fields": without_ids(body.fields)})
+    kept = body.model_copy(update={"fields": without_ids(body.fields, exchange.tokens)})
+    return prefixes.place(exchange.tokens), kept

@@ -110,10 +110,10 @@ class Upstream:
                 if task.done():
                     return task.result()
                 if clock.taken_seconds >= seconds:
-                    message = f"no reply from {target.url} within {self._total_seconds:g} s"
+                    message = f"no reply from {target.base_url} within {self._total_seconds:g} s"
                     raise TryFailedError(504, message, retryable=False)
                 if clock.silent_seconds >= self._stall_seconds:
-                    message = f"{target.url} sent nothing for {self._stall_seconds:g} s"
+                    message = f"{target.base_url} sent nothing for {self._stall_seconds:g} s"
                     raise TryFailedError(504, message, retryable=True)
         finally:
             task.cancel()
@@ -125,51 +125,59 @@ class Upstream:
         try:
             await asyncio.wait({task, looking}, return_when=asyncio.FIRST_COMPLETED)
             if looking.done() and (error := looking.exception()) is not None:
-                _log.warning("whether %s was paused is not known: %s", target.url, error)
+                _log.warning("whether %s was paused is not known: %s", target.base_url, error)
         finally:
             looking.cancel()
             await asyncio.wait({looking})
 
-    async def post(self, target: Target, body: bytes, call: Mapping[str, str]) -> bytes:
-        """One try whose reply comes whole; `call`: headers that say which call it is.
+    async def post(
+        self, target: Target, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> bytes:
+        """One request whose reply comes whole.
 
         Raises:
             TryFailedError: no reply with status 200.
         """
-        chunks = [chunk async for chunk in self.stream(target, body, call)]
+        chunks = [chunk async for chunk in self.stream(target, url, body, headers)]
         return b"".join(chunks)
 
     async def stream(
-        self, target: Target, body: bytes, call: Mapping[str, str]
+        self, target: Target, url: str, body: bytes, headers: Mapping[str, str]
     ) -> AsyncGenerator[bytes]:
-        """One try whose reply is read as it comes; `call`: headers that say which call it is.
+        """One request whose reply is read as it comes; `headers`: the key, which call it is.
 
         Raises:
             TryFailedError: no reply with status 200, or it was cut or stalled on the way.
         """
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **call}
-        if target.api_key is not None:
-            headers["Authorization"] = f"Bearer {target.api_key}"
         try:
             async with self._http.post(
-                target.url,
+                url,
                 data=body if len(body) < _LARGE_BYTES else io.BytesIO(body),
-                headers=headers,
+                headers={
+                    "Content-Type": "application/json",
+                    "Accept-Encoding": "identity",
+                    **headers,
+                },
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
             ) as response:
                 target.clock.hear()
                 if response.status != 200:
-                    raise _refused(target, response, await _beginning(response))
+                    raise _refused(url, response, await _beginning(response))
                 while chunk := await response.content.read(_CHUNK_BYTES):
                     target.clock.hear()
                     yield chunk
         except aiohttp.InvalidURL as error:
-            message = f"{target.url} is no URL that can be called: add the endpoint again"
+            message = f"{url} is no URL that can be called: add the endpoint again"
             raise TryFailedError(502, message, retryable=False) from error
         except (aiohttp.ClientError, OSError) as error:
-            message = f"lost the model server at {target.url}: {error or type(error).__name__}"
+            message = f"lost the model server at {url}: {error or type(error).__name__}"
             raise TryFailedError(502, message, retryable=True) from error
+
+
+def is_transient(status: int) -> bool:
+    """Whether a call that was answered with this status may fare better when it is made again."""
+    return status == 429 or status >= 500
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
@@ -180,19 +188,18 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     return bytes(kept[:_KEPT_BYTES])
 
 
-def _refused(target: Target, response: aiohttp.ClientResponse, raw: bytes) -> TryFailedError:
+def _refused(url: str, response: aiohttp.ClientResponse, raw: bytes) -> TryFailedError:
     try:
         body = parse_object(raw)
     except BodyError:
         body = None
     status = response.status
-    transient = status == 429 or status >= 500
     told = status if 400 <= status < 500 else 502
     said = raw[:200].decode(errors="replace")
     return TryFailedError(
         told,
-        f"the model server at {target.url} answered {status}: {said}",
-        retryable=transient,
+        f"the model server at {url} answered {status}: {said}",
+        retryable=is_transient(status),
         upstream_status=status,
         body=body,
         retry_after_seconds=_retry_after(response.headers.get("Retry-After")),

@@ -91,6 +91,9 @@ class Turn(Record):
     slot: int = Field(ge=0)
     dialect: str
     """The wire format that the agent spoke: `openai.chat`, `anthropic.messages`."""
+    upstream: str = "openai.chat"
+    """What was spoken to the model server: chat completions, `tokens`, or the agent's own format,
+    passed through."""
     parent: int | None = Field(default=None, ge=0)
     """The turn whose messages and reply this request continues; None: a root."""
     n_shared: int = Field(default=0, ge=0)
@@ -113,7 +116,9 @@ class Turn(Record):
     finish_reason: str
     usage: Usage
     tokens: Tokens | None = None
-    """None: the model server gave no ids."""
+    """None: the model server gave no ids, or none that can be believed."""
+    tokens_missing: str | None = None
+    """Why not, where it was asked for ids."""
     sampling: JsonObject
     """Effective sampling: what the request as sent asked for."""
     endpoint: str

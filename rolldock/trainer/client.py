@@ -5,33 +5,24 @@ every rollout can be found again by its id.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
 from pydantic import JsonValue
 from temporalio.client import Client as Temporal
-from temporalio.common import (
-    Priority,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from rolldock.errors import UsageError
 from rolldock.harbor.task import Task, read_task
-from rolldock.models import names
-from rolldock.models.endpoint import Endpoint, EngineMode
+from rolldock.models.endpoint import Endpoint, EngineMode, LogprobsMode
 from rolldock.models.reaping import SweepReport, SweepRequest, SweptSandbox
 from rolldock.models.result import IndexEntry, RolloutResult
 from rolldock.models.spec import RolloutSpec
-from rolldock.models.stages import Pace, RolloutRequest
 from rolldock.models.trace import Sample, Trace
 from rolldock.samples import samples
 from rolldock.sandbox.client import Sandboxes
 from rolldock.settings import Settings
-from rolldock.store import endpoints, keys
+from rolldock.store import endpoints
 from rolldock.store.store import Store
 from rolldock.trainer import housekeeping
 from rolldock.trainer.adding import add_endpoint
@@ -46,12 +37,14 @@ from rolldock.trainer.handle import RolloutHandle
 from rolldock.trainer.housekeeping import OwnedSandbox
 from rolldock.trainer.live import LiveRollout, list_live
 from rolldock.trainer.patience import patiently
+from rolldock.trainer.reading import list_finished, read_trace
+from rolldock.trainer.running import run_many
 from rolldock.trainer.specs import build_spec, spec_digest
 from rolldock.trainer.starting import (
+    check_attached,
     check_same,
     check_startable,
-    search_attributes,
-    summary,
+    start_workflow,
 )
 
 _MAX_POLLS: Final = 500
@@ -105,6 +98,7 @@ class Client:
         agent_version: str | None = None,
         endpoint: str | None = None,
         agent_options: Mapping[str, JsonValue] | None = None,
+        agent_env: Mapping[str, str] | None = None,
         limits: Mapping[str, float | int | None] | None = None,
         id: str | None = None,
         image: str | None = None,
@@ -122,6 +116,7 @@ class Client:
             agent_version=agent_version,
             endpoint=endpoint,
             agent_options=agent_options,
+            agent_env=agent_env,
             limits=limits,
             id=id,
             image=image,
@@ -143,15 +138,15 @@ class Client:
             return handle
         await check_startable(self.store, self.settings, spec)
         # The id makes it safe to ask again: a start whose answer was lost is found, not repeated.
-        await patiently(lambda: self._start_workflow(spec, wanted), spec.id)
-        await patiently(lambda: self._check_attached(spec, wanted), spec.id)
+        await patiently(lambda: start_workflow(self.temporal, self.settings, spec, wanted), spec.id)
+        await patiently(lambda: check_attached(self.temporal, spec, wanted), spec.id)
         return handle
 
     def handle(self, rollout: str) -> RolloutHandle:
         """A rollout by its id, whoever started it."""
         return RolloutHandle(self.temporal, self.store, self._polls, rollout)
 
-    async def run(
+    def run(
         self, specs: Iterable[RolloutSpec], max_in_flight: int = 32
     ) -> AsyncGenerator[RolloutResult, None]:
         """Start rollouts, so many at once, and yield results as they come.
@@ -161,36 +156,15 @@ class Client:
         Raises:
             UsageError: fewer than one at once, or what `start` refuses.
         """
-        if max_in_flight < 1:
-            raise UsageError(f"max_in_flight = {max_in_flight}: at least 1 has to run at once")
-        waiting: set[asyncio.Task[RolloutResult]] = set()
-        remaining = iter(specs)
-        try:
-            while True:
-                while len(waiting) < max_in_flight and (spec := next(remaining, None)) is not None:
-                    waiting.add(asyncio.create_task(self._run_one(spec)))
-                if not waiting:
-                    return
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for finished in done:
-                    yield finished.result()
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        return run_many(self._run_one, specs, max_in_flight)
 
     async def live(self) -> list[LiveRollout]:
         """The open rollouts, newest first."""
         return await list_live(self.temporal)
 
-    async def finished(self, experiment: str | None = None) -> AsyncIterator[IndexEntry]:
+    def finished(self, experiment: str | None = None) -> AsyncIterator[IndexEntry]:
         """The index's entries, in no particular order."""
-        wanted = None if experiment is None else keys.segment(experiment)
-        async for name in self.store.names("index"):
-            if wanted is None or name.split("/")[2] == wanted:
-                content = await self.store.get(name)
-                if content is not None:
-                    yield IndexEntry.model_validate_json(content)
+        return list_finished(self.store, experiment)
 
     async def trace(self, rollout: str) -> Trace:
         """The sealed trace of a rollout's last attempt.
@@ -198,17 +172,7 @@ class Client:
         Raises:
             UsageError: there is no such rollout, no result yet, or no model was called.
         """
-        handle = self.handle(rollout)
-        result = await handle.stored()
-        if result is None:
-            status = await handle.status()
-            raise UsageError(
-                f"rollout {rollout!r} has no trace yet, it is {status.state} ({status.stage}): "
-                f"wait for its result, or see `rolldock show {rollout}`"
-            )
-        if result.trace is None or (content := await self.store.get(result.trace.ref)) is None:
-            raise UsageError(f"rollout {rollout!r} has no trace: its agent called no model")
-        return Trace.model_validate_json(content)
+        return await read_trace(self.store, self.handle(rollout))
 
     async def samples(self, rollout: str) -> list[Sample]:
         """What a rollout's last attempt gives to train on; none where no turn has token ids.
@@ -230,10 +194,18 @@ class Client:
         api_key: str | None = None,
         mode: EngineMode = EngineMode.CHAT,
         policy_version: str | None = None,
+        logprobs_mode: LogprobsMode | None = None,
+        native: Collection[str] | None = None,
+        tokenizer: Path | None = None,
+        renderer: str | None = None,
     ) -> Endpoint:
         """Probe a model server and write it as the newest version of an endpoint.
 
-        The same endpoint again writes nothing.
+        The same endpoint again writes nothing. `logprobs_mode` overrides what the probe finds.
+        `native`: the wire formats beside chat completions that the server speaks itself, of
+        `anthropic.messages` and `openai.responses`; None keeps those of the same model and URL.
+        `tokenizer`: for mode `tokens`, the directory of the model's tokenizer; `renderer`: what
+        renders its conversations, for a model that is not a published one.
 
         Raises:
             UsageError: the server refuses, answers 401, or does not speak the protocol.
@@ -247,6 +219,10 @@ class Client:
             api_key=api_key,
             mode=mode,
             policy_version=policy_version,
+            logprobs_mode=logprobs_mode,
+            native=native,
+            tokenizer=tokenizer,
+            renderer=renderer,
         )
 
     async def pause_endpoint(self, name: str, timeout_seconds: float = PAUSE_SECONDS) -> Endpoint:
@@ -325,36 +301,3 @@ class Client:
 
     async def _run_one(self, spec: RolloutSpec) -> RolloutResult:
         return await (await self.start(spec)).result()
-
-    async def _start_workflow(self, spec: RolloutSpec, wanted: str) -> None:
-        tenant = spec.tenant or spec.experiment
-        with suppress(WorkflowAlreadyStartedError):
-            await self.temporal.start_workflow(
-                names.ROLLOUT_WORKFLOW,
-                RolloutRequest(spec=spec, spec_digest=wanted, pace=self._pace()),
-                id=spec.id,
-                task_queue=names.ROLLOUT_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                memo={names.MEMO_SPEC_DIGEST: wanted},
-                search_attributes=search_attributes(spec),
-                static_summary=summary(spec),
-                priority=Priority(priority_key=spec.priority, fairness_key=tenant[:64]),
-            )
-
-    async def _check_attached(self, spec: RolloutSpec, wanted: str) -> None:
-        """Whether the workflow of this id, just started or found, runs this spec."""
-        described = await self.temporal.get_workflow_handle(spec.id).describe()
-        running = await described.memo_value(names.MEMO_SPEC_DIGEST, default="", type_hint=str)
-        if running != wanted:
-            raise UsageError(
-                f"rollout id {spec.id!r} is in use by a rollout with another spec: "
-                "choose another id, or start that one again as it was"
-            )
-
-    def _pace(self) -> Pace:
-        return Pace(
-            heartbeat_seconds=self.settings.heartbeat_seconds,
-            quota_hours=self.settings.quota_hours,
-            cleanup_hours=self.settings.cleanup_hours,
-        )

@@ -15,7 +15,7 @@ from temporalio.client import Client as Temporal
 from temporalio.client import WorkflowExecutionDescription, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
-from rolldock.agents.registry import get_agent
+from rolldock.agents.registry import agent_of
 from rolldock.errors import UnavailableError, UsageError
 from rolldock.gateway.session_log import SessionLog
 from rolldock.models.failure import Cause, Failure
@@ -55,7 +55,7 @@ async def write_result_of(
     """
     story = await _Story.read(temporal, ended)
     request = story.sealing or story.terminated(ended)
-    if get_agent(request.order.spec.agent.name).dialect is not None:
+    if agent_of(request.order.spec.agent).dialect is not None:
         for attempt in story.attempts:
             await SessionLog(store, attempt.attempt).end(EndReason.STOPPED, by=by)
     return await seal_rollout(store, request, ended.close_time or datetime.now(UTC))

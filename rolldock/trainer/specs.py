@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from rolldock.agents.registry import check_options, get_agent
+from rolldock.agents.registry import agent_of, check_options, get_agent
 from rolldock.errors import UsageError
 from rolldock.harbor.bundle import digest
 from rolldock.harbor.task import Task
@@ -35,6 +35,7 @@ def build_spec(
     agent: str,
     agent_version: str | None = None,
     agent_options: Mapping[str, JsonValue] | None = None,
+    agent_env: Mapping[str, str] | None = None,
     endpoint: str | None = None,
     id: str | None = None,
     image: str | None = None,
@@ -51,7 +52,13 @@ def build_spec(
     Raises:
         UsageError: a field that cannot be used, named with its value.
     """
-    _check_agent(task, agent, agent_options or {}, endpoint)
+    ref = AgentRef(
+        name=agent,
+        version=agent_version,
+        options=dict(agent_options or {}),
+        env=dict(agent_env or {}),
+    )
+    _check_agent(task, ref, endpoint)
     _check_image(task, image)
     experiment = str(fields.get("experiment", "default"))
     try:
@@ -59,9 +66,7 @@ def build_spec(
             {
                 "id": id or f"{experiment}/{_plain(task.name)}/{agent}/{uuid.uuid4().hex[:8]}",
                 "task": TaskRef(name=task.name, digest=digest(task.bundle)),
-                "agent": AgentRef(
-                    name=agent, version=agent_version, options=dict(agent_options or {})
-                ),
+                "agent": ref,
                 "endpoint": endpoint,
                 "limits": _limits(task, limits or {}),
                 "resources": _resources(task, image),
@@ -75,18 +80,18 @@ def build_spec(
         raise UsageError(f"{name} = {first['input']!r}: {message}") from error
 
 
-def _check_agent(
-    task: Task, name: str, options: Mapping[str, JsonValue], endpoint: str | None
-) -> None:
-    agent = get_agent(name)
-    check_options(agent, options)
+def _check_agent(task: Task, ref: AgentRef, endpoint: str | None) -> None:
+    check_options(get_agent(ref.name), ref.options)
+    agent = agent_of(ref)
     if agent.needs_solution and not task.has_solution:
         raise UsageError(
-            f"agent {name} runs solution/solve.sh, and task {task.name} has none: choose another "
-            "agent, or add one"
+            f"agent {agent.name} runs solution/solve.sh, and task {task.name} has none: "
+            "choose another agent, or add one"
         )
     if agent.dialect is not None and endpoint is None:
-        raise UsageError(f"agent {name} calls a model: name an endpoint (--model, --endpoint)")
+        raise UsageError(
+            f"agent {agent.name} calls a model: name an endpoint (--model, --endpoint)"
+        )
 
 
 def _check_image(task: Task, image: str | None) -> None:

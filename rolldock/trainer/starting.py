@@ -1,14 +1,25 @@
-"""What is checked before a rollout starts, and how Temporal shows it from then on."""
+"""Starting a rollout: what is checked before, its workflow, and how Temporal shows that."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final, cast
 
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.client import Client as Temporal
+from temporalio.common import (
+    Priority,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from rolldock.errors import UsageError
 from rolldock.models import names
 from rolldock.models.result import RolloutResult
 from rolldock.models.spec import GRADE_RESERVE_SECONDS, Purpose, RolloutSpec
+from rolldock.models.stages import Pace, RolloutRequest
 from rolldock.settings import Settings
 from rolldock.store import endpoints
 from rolldock.store.store import Store
@@ -86,7 +97,47 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
         yield from _leaves(f"{path}.{key}".lstrip("."), inner)
 
 
-def search_attributes(spec: RolloutSpec) -> TypedSearchAttributes:
+async def start_workflow(
+    temporal: Temporal, settings: Settings, spec: RolloutSpec, wanted: str
+) -> None:
+    """Start the workflow of a spec, `wanted` its digest, unless one of its id is there."""
+    pace = Pace(
+        heartbeat_seconds=settings.heartbeat_seconds,
+        quota_hours=settings.quota_hours,
+        cleanup_hours=settings.cleanup_hours,
+    )
+    tenant = spec.tenant or spec.experiment
+    with suppress(WorkflowAlreadyStartedError):
+        await temporal.start_workflow(
+            names.ROLLOUT_WORKFLOW,
+            RolloutRequest(spec=spec, spec_digest=wanted, pace=pace),
+            id=spec.id,
+            task_queue=names.ROLLOUT_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            memo={names.MEMO_SPEC_DIGEST: wanted},
+            search_attributes=_search_attributes(spec),
+            static_summary=_summary(spec),
+            priority=Priority(priority_key=spec.priority, fairness_key=tenant[:64]),
+        )
+
+
+async def check_attached(temporal: Temporal, spec: RolloutSpec, wanted: str) -> None:
+    """Whether the workflow of this id, just started or found, runs the spec of this digest.
+
+    Raises:
+        UsageError: it runs another.
+    """
+    described = await temporal.get_workflow_handle(spec.id).describe()
+    running = await described.memo_value(names.MEMO_SPEC_DIGEST, default="", type_hint=str)
+    if running != wanted:
+        raise UsageError(
+            f"rollout id {spec.id!r} is in use by a rollout with another spec: "
+            "choose another id, or start that one again as it was"
+        )
+
+
+def _search_attributes(spec: RolloutSpec) -> TypedSearchAttributes:
     """What the UI and queries can filter by from the start."""
     values = {
         names.ATTRIBUTE_EXPERIMENT: spec.experiment,
@@ -105,7 +156,7 @@ def search_attributes(spec: RolloutSpec) -> TypedSearchAttributes:
     )
 
 
-def summary(spec: RolloutSpec) -> str:
+def _summary(spec: RolloutSpec) -> str:
     """A rollout in the UI's list: task, agent, model."""
     words = " · ".join((spec.task.name, spec.agent.name, spec.endpoint or "no model"))
     return words.encode()[:_SUMMARY_BYTES].decode(errors="ignore")

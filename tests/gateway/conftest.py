@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,11 +24,12 @@ from rolldock.gateway.session_log import SessionLog
 from rolldock.gateway.tokens import sign_session
 from rolldock.models.endpoint import Endpoint
 from rolldock.models.session import Session
-from rolldock.models.spec import Delivery, Limits, Sampling
+from rolldock.models.spec import Delivery, Limits, Purpose, Sampling
 from rolldock.models.trace import Trace
 from rolldock.store import endpoints, keys
 from rolldock.store.store import Store
 from tests.gateway.model_server import ModelServer
+from tests.gateway.native_server import KEY, NativeServer
 
 SECRET = b"a secret of this test, long enough to sign with"
 
@@ -138,6 +139,7 @@ class World:
         limits: Limits | None = None,
         sampling: Sampling | None = None,
         delivery: Delivery = Delivery.HELD,
+        purpose: Purpose = Purpose.TRAIN,
         hold_seconds: float = 60,
         lives_seconds: float = 600,
     ) -> str:
@@ -151,6 +153,7 @@ class World:
             limits=limits or Limits(),
             sampling=sampling or Sampling(),
             delivery=delivery,
+            purpose=purpose,
             hold_seconds=hold_seconds,
             created_at=now,
             expires_at=now + timedelta(seconds=lives_seconds),
@@ -236,6 +239,27 @@ async def world(
     await close_clients(made)
 
 
+@asynccontextmanager
+async def native_server(world: World) -> AsyncGenerator[NativeServer]:
+    """A server that speaks agents' formats, to which a world's endpoint leads."""
+    server = NativeServer()
+    await server.start()
+    await world.add_endpoint(
+        replicas=(server.url,),
+        native=("anthropic.messages", "openai.responses"),
+        api_key=endpoints.encrypt_key(SECRET, KEY),
+    )
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def native(world: World) -> AsyncIterator[NativeServer]:
+    """The server that the endpoint of this test's world leads to: it speaks agents' formats."""
+    async with native_server(world) as server:
+        yield server
+
+
 @pytest.fixture
 async def own_world(tmp_path: Path, model: ModelServer) -> AsyncIterator[World]:
     """A world whose gateway belongs to this test, to be killed."""
@@ -248,7 +272,33 @@ async def own_world(tmp_path: Path, model: ModelServer) -> AsyncIterator[World]:
 
 
 @pytest.fixture
+async def own_native(own_world: World) -> AsyncIterator[NativeServer]:
+    """The same for a world whose gateway is to be killed."""
+    async with native_server(own_world) as server:
+        yield server
+
+
+@pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """A plain HTTP client, for what the official one would never send."""
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def llama() -> Iterator[str]:
+    """A real model's server, a process of its own; the base of its chat completions."""
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("llama_server.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        lines = iter(process.stdout.readline, "")
+        address = next(line.split()[-1] for line in lines if line.startswith("listening on "))
+        yield f"{address}/v1"
+    finally:
+        process.kill()
+        process.communicate()

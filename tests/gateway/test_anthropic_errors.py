@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from rolldock.models.base import JsonObject
 from rolldock.models.session import EndReason
-from rolldock.models.spec import Delivery, Limits
+from rolldock.models.spec import Limits
 from rolldock.store.store import Store
 from tests.gateway.conftest import World, gateway_process
 from tests.gateway.model_server import ModelServer, Plan
@@ -154,14 +154,6 @@ async def test_tokens_and_ends(world: World) -> None:
         with pytest.raises(PermissionDeniedError) as stopped:
             await ask(client, user("hi"))
         assert kind_of(stopped.value) == "permission_error"
-
-
-async def test_live_sessions(world: World) -> None:
-    """A live session answers calls that do not stream, and says that others are not supported."""
-    async with claude(world, await world.open(delivery=Delivery.LIVE)) as client:
-        await ask(client, user("hi"))
-        with pytest.raises(BadRequestError, match="not delivered live"):
-            await ask(client, user("hi"), stream=True)
 
 
 async def test_a_body_that_is_no_json(world: World) -> None:

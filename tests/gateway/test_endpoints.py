@@ -12,7 +12,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from rolldock.errors import UsageError
-from rolldock.models.endpoint import EngineMode
+from rolldock.models.endpoint import Endpoint, EngineMode, LogprobsMode
 from rolldock.models.session import EndReason, TurnClaim
 from rolldock.store import endpoints
 from rolldock.store.store import Store
@@ -220,6 +220,28 @@ async def test_adding_again_keeps_pause_and_policy(world: World) -> None:
     )
     assert added.version == paused.version + 1
     assert (added.paused, added.pause, added.policy_version) == (True, paused.pause, "a")
+
+
+async def test_a_mode_of_log_probs_that_is_given_stays(world: World) -> None:
+    """Where the probe cannot tell, what was said once holds until something else is said."""
+
+    async def add(mode: LogprobsMode | None) -> Endpoint:
+        return await add_endpoint(
+            world.store,
+            SECRET,
+            world.endpoint,
+            url=world.model.url,
+            model="served-model",
+            api_key=None,
+            mode=EngineMode.CHAT,
+            policy_version=None,
+            logprobs_mode=mode,
+        )
+
+    given, again = await add(LogprobsMode.PROCESSED), await add(None)
+    assert given.logprobs_mode is LogprobsMode.PROCESSED
+    assert again == given
+    assert (await add(LogprobsMode.UNKNOWN)).logprobs_mode is LogprobsMode.UNKNOWN
 
 
 @pytest.mark.parametrize("version", ["", "v" * 65])

@@ -1,10 +1,13 @@
 """Live delivery: deltas at once, the end only when the turn is stored."""
 
 import asyncio
+from typing import cast
 
 import pytest
 from openai import APIError
+from openai.types.chat import ChatCompletionMessageParam
 
+from rolldock.models.base import JsonObject
 from rolldock.models.session import TurnError
 from rolldock.models.spec import Delivery
 from tests.gateway.conftest import World
@@ -78,3 +81,23 @@ async def test_calls_that_do_not_stream(world: World) -> None:
     client = world.client(await world.open(delivery=Delivery.LIVE))
     reply = await client.chat.completions.create(model="m", messages=[user("hi")])
     assert reply.choices[0].message.content == "Hello there."
+
+
+async def test_ids_that_the_model_server_repeats(world: World) -> None:
+    """A call whose id the conversation has already gets one of its own, from its first piece on."""
+    attempt = await world.open(delivery=Delivery.LIVE)
+    client = world.client(attempt)
+    world.model.plans.extend(Plan(content=None, tool_calls=[CALL]) for _ in range(2))
+    messages: list[ChatCompletionMessageParam] = [user("hi")]
+    ids: list[str] = []
+    for _ in range(2):
+        async with client.chat.completions.stream(model="m", messages=messages) as stream:
+            reply = (await stream.get_final_completion()).choices[0].message
+        assert reply.tool_calls is not None
+        ids.append(reply.tool_calls[0].id)
+        messages.append(cast(ChatCompletionMessageParam, reply.to_dict()))
+        messages.append({"role": "tool", "tool_call_id": ids[-1], "content": "done"})
+    turns = (await world.trace(attempt)).turns
+    stored = [cast(list[JsonObject], turn.message["tool_calls"])[0]["id"] for turn in turns]
+    assert stored == ids
+    assert len(set(ids)) == 2

@@ -1,13 +1,15 @@
 """Probing a model server before it becomes an endpoint, against real servers of many tempers."""
 
 from collections.abc import AsyncIterator, Callable
+from math import exp, log
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from rolldock.errors import UsageError
-from rolldock.trainer.probe import probe_endpoint
+from rolldock.models.endpoint import IdsFrom, LogprobsMode, SamplingNames
+from rolldock.trainer.probe import Probed, probe_endpoint
 
 Reply = Callable[[dict[str, Any]], web.Response]
 
@@ -50,15 +52,76 @@ async def server() -> AsyncIterator[ModelServer]:
     await runner.cleanup()
 
 
+def with_candidates(temperature: float) -> dict[str, Any]:
+    """A reply with ids, whose log-probs are those at a temperature."""
+    logits = [2.0 / temperature, 0.5 / temperature, -1.0 / temperature]
+    total = log(sum(exp(value) for value in logits))
+    listed = [{"token": f"t{n}", "logprob": value - total} for n, value in enumerate(logits)]
+    entry = {"token": "t0", "logprob": logits[0] - total, "top_logprobs": listed}
+    choice = {**CHOICE, "token_ids": [3], "logprobs": {"content": [entry]}}
+    return {**WITH_IDS, "choices": [choice]}
+
+
 async def test_a_server_with_ids_and_log_probs_is_told_so(server: ModelServer) -> None:
     """One small request that asks for both, with the key as a bearer token."""
     server.reply = lambda _: web.json_response(WITH_IDS)
-    assert await probe_endpoint(server.url, "m", "sk-1") is True
+    probed = await probe_endpoint(server.url, "m", "sk-1")
+    assert probed == Probed(IdsFrom.ENGINE, LogprobsMode.UNKNOWN, SamplingNames.VLLM)
     [asked] = server.requests
     assert (asked["model"], asked["max_tokens"]) == ("m", 1)
     assert asked["return_token_ids"]
     assert asked["logprobs"]
     assert server.keys == ["Bearer sk-1"]
+
+
+@pytest.mark.parametrize("mode", [LogprobsMode.RAW, LogprobsMode.PROCESSED])
+async def test_the_mode_is_told_from_two_temperatures(
+    server: ModelServer, mode: LogprobsMode
+) -> None:
+    """The same request again, hotter: do its log-probs change?"""
+    processed = mode is LogprobsMode.PROCESSED
+    server.reply = lambda asked: web.json_response(
+        with_candidates(asked["temperature"] if processed else 1.0)
+    )
+    assert (await probe_endpoint(server.url, "m", None)).logprobs_mode is mode
+    cold, hot = server.requests
+    assert {**cold, "temperature": hot["temperature"]} == hot
+
+
+async def test_a_server_that_dislikes_the_second_temperature_has_no_known_mode(
+    server: ModelServer,
+) -> None:
+    """The endpoint is usable; whoever knows better says so."""
+
+    def cool(asked: dict[str, Any]) -> web.Response:
+        if asked["temperature"] > 1:
+            return web.json_response({"error": "too hot"}, status=400)
+        return web.json_response(with_candidates(1.0))
+
+    server.reply = cool
+    probed = await probe_endpoint(server.url, "m", None)
+    assert (probed.ids_from, probed.logprobs_mode) == (IdsFrom.ENGINE, LogprobsMode.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("refused", "names"),
+    [
+        ("top_k", SamplingNames.OPENAI),
+        ("presence_penalty", SamplingNames.NONE),
+    ],
+)
+async def test_the_names_that_a_server_takes_are_found(
+    server: ModelServer, refused: str, names: SamplingNames
+) -> None:
+    """A strict server refuses those that it does not know."""
+
+    def strict(asked: dict[str, Any]) -> web.Response:
+        if refused in asked:
+            return web.json_response({"error": f"unknown: {refused}"}, status=400)
+        return web.json_response(WITH_IDS)
+
+    server.reply = strict
+    assert (await probe_endpoint(server.url, "m", None)).sampling_names is names
 
 
 @pytest.mark.parametrize("missing", ["prompt_token_ids", "token_ids", "logprobs"])
@@ -67,12 +130,21 @@ async def test_all_three_are_needed(server: ModelServer, missing: str) -> None:
     choice = {name: value for name, value in WITH_IDS["choices"][0].items() if name != missing}
     body = {name: value for name, value in WITH_IDS.items() if name != missing}
     server.reply = lambda _: web.json_response(body | {"choices": [choice]})
-    assert await probe_endpoint(server.url, "m", None) is False
+    assert await probe_endpoint(server.url, "m", None) == Probed()
+
+
+async def test_ids_in_log_probs_without_llama_cpps_paths_are_none(server: ModelServer) -> None:
+    """Those of the prompt cannot be had."""
+    entry = {"id": 3, "token": "ok", "logprob": -0.1}
+    choice = {**CHOICE, "logprobs": {"content": [entry]}}
+    usage = {"prompt_tokens": 2, "completion_tokens": 1}
+    server.reply = lambda _: web.json_response({"choices": [choice], "usage": usage})
+    assert await probe_endpoint(server.url, "m", None) == Probed()
 
 
 async def test_a_server_without_ids_is_usable(server: ModelServer) -> None:
     """It ignores what it does not know; without a key none is sent."""
-    assert await probe_endpoint(f"{server.url}/", "m", None) is False
+    assert await probe_endpoint(f"{server.url}/", "m", None) == Probed()
     assert server.keys == [None]
 
 
@@ -88,8 +160,8 @@ async def test_a_server_that_refuses_our_parameters_is_asked_plainly(
         return web.json_response({"choices": [CHOICE]})
 
     server.reply = strict
-    assert await probe_endpoint(server.url, "m", None) is False
-    assert len(server.requests) == 2
+    assert await probe_endpoint(server.url, "m", None) == Probed()
+    assert server.requests[-1].keys() == {"model", "messages", "max_tokens"}
 
 
 async def test_a_model_that_refuses_max_tokens_is_asked_without(server: ModelServer) -> None:
@@ -101,7 +173,7 @@ async def test_a_model_that_refuses_max_tokens_is_asked_without(server: ModelSer
         return web.json_response({"choices": [CHOICE]})
 
     server.reply = reasoning
-    assert await probe_endpoint(server.url, "m", None) is False
+    assert await probe_endpoint(server.url, "m", None) == Probed()
 
 
 async def test_a_server_that_refuses_everything_is_quoted(server: ModelServer) -> None:
@@ -109,7 +181,7 @@ async def test_a_server_that_refuses_everything_is_quoted(server: ModelServer) -
     server.reply = lambda _: web.Response(status=400, text="no such\n  model")
     with pytest.raises(UsageError, match=r"HTTP 400 for model 'nope': no such model$"):
         await probe_endpoint(server.url, "nope", None)
-    assert len(server.requests) == 3
+    assert server.requests[-1].keys() == {"model", "messages"}
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -1,6 +1,7 @@
 """`endpoint add`, `ls`, `pause`, `resume`, `update`: the model servers that rollouts name."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,21 @@ class ModeChoice(StrEnum):
     TOKENS = "tokens"
 
 
+class LogprobsChoice(StrEnum):
+    """The values of `--logprobs-mode`; the contract is `rolldock.models.endpoint.LogprobsMode`."""
+
+    RAW = "raw"
+    PROCESSED = "processed"
+    UNKNOWN = "unknown"
+
+
+class NativeChoice(StrEnum):
+    """The values of `--native`; the contract is `rolldock.models.endpoint.Endpoint.native`."""
+
+    ANTHROPIC_MESSAGES = "anthropic.messages"
+    OPENAI_RESPONSES = "openai.responses"
+
+
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What rollouts call it.")],
@@ -24,12 +40,39 @@ def add(
         str | None, typer.Option(metavar="VAR", help="The variable with the server's key.")
     ] = None,
     mode: Annotated[ModeChoice, typer.Option(help="Who applies the template.")] = ModeChoice.CHAT,
+    logprobs_mode: Annotated[
+        LogprobsChoice | None,
+        typer.Option(help="Log-probs before sampling or after; by default the server is tried."),
+    ] = None,
+    native: Annotated[
+        list[NativeChoice] | None,
+        typer.Option(help="What it speaks beside chat completions: evaluation passes it through."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The model's tokenizer.json and its kin; mode tokens."),
+    ] = None,
+    renderer: Annotated[
+        str | None, typer.Option(help="Of the package renderers; by default the model's; tokens.")
+    ] = None,
 ) -> None:
     """Add an endpoint, or a new version of it; the server is asked first."""
     from rolldock.cli import endpoints as action
     from rolldock.cli.perform import perform
 
-    perform(action.add(name, url=url, model=model, api_key_env=api_key_env, mode=mode.value))
+    perform(
+        action.add(
+            name,
+            url=url,
+            model=model,
+            api_key_env=api_key_env,
+            mode=mode.value,
+            logprobs_mode=logprobs_mode and logprobs_mode.value,
+            native=[choice.value for choice in native or ()],
+            tokenizer=tokenizer,
+            renderer=renderer,
+        )
+    )
 
 
 @app.command()

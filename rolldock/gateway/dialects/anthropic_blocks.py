@@ -14,7 +14,8 @@ from rolldock.gateway.dialects.base import SentBack, wrong
 from rolldock.models.base import JsonObject
 
 INVALID_JSON: Final = "INVALID_JSON"
-"""The only key of a tool's input where the model wrote no JSON object; the name is Anthropic's."""
+"""The key under which a tool's input holds what the model wrote, where that is no JSON object; the
+name is Anthropic's. The only key, unless some of it had been delivered live."""
 
 _BILLING: Final = "x-anthropic-billing-header:"
 """How Claude Code begins a block that is no prompt; it changes with every request."""
@@ -221,7 +222,7 @@ def _tool_call(block: JsonObject, where: str) -> JsonObject:
     if isinstance(caller, dict) and caller.get("type") != "direct":
         raise wrong(f"{where}.caller", "calls made by hosted tools cannot be translated")
     given = as_object(block.get("input"), f"{where}.input")
-    unparsed = given.get(INVALID_JSON) if len(given) == 1 else None
+    unparsed = given.get(INVALID_JSON)
     arguments = unparsed if isinstance(unparsed, str) else orjson.dumps(given).decode()
     name = _string(block.get("name"), f"{where}.name")
     return {

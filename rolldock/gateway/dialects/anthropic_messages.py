@@ -1,7 +1,7 @@
 """Anthropic Messages as agents speak them, translated to chat completions and back.
 
 The conversation is in `anthropic_blocks.py`, the other fields in `anthropic_request.py`, answers in
-`anthropic_reply.py`. There are no live streams.
+`anthropic_reply.py` and, as they come, in `anthropic_live.py`.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ import orjson
 from pydantic import JsonValue
 
 from rolldock.gateway.dialects.anthropic_blocks import ChatMessages
+from rolldock.gateway.dialects.anthropic_live import AnthropicLiveStream
 from rolldock.gateway.dialects.anthropic_reply import message_events, whole_message
 from rolldock.gateway.dialects.anthropic_request import chat_fields
 from rolldock.gateway.dialects.base import (
@@ -18,10 +19,7 @@ from rolldock.gateway.dialects.base import (
     Dialect,
     LiveStream,
     NativeConversation,
-    idempotency_key,
-    request_digest,
-    retry_count,
-    wants_stream,
+    agent_request,
     wrong,
 )
 from rolldock.gateway.sse import named_event
@@ -56,7 +54,6 @@ class AnthropicMessages(Dialect):
     count_paths = ("/v1/messages/count_tokens", "/messages/count_tokens")
     header = "anthropic-version"
     call_id_prefix = "toolu_"
-    only_whole = True
 
     def parse(self, raw: bytes, body: JsonObject, headers: Mapping[str, str]) -> AgentRequest:
         items = _messages(body)
@@ -64,17 +61,14 @@ class AnthropicMessages(Dialect):
         if isinstance(last, dict) and last.get("role") == "assistant":
             raise wrong(f"messages[{len(items) - 1}]", "a prefilled answer cannot be translated")
         chat = _chat_messages(body)
-        return AgentRequest(
-            raw=raw,
-            body=body,
-            digest=request_digest(body),
-            messages=tuple(chat.messages),
+        return agent_request(
+            raw,
+            body,
+            headers,
+            messages=chat.messages,
             chat=chat_fields(body),
-            stream=wants_stream(body),
-            idempotency_key=idempotency_key(headers),
-            retry_count=retry_count(headers),
             native=NativeConversation("messages", tuple(items), ("system", "tools")),
-            sent_back=tuple(chat.sent_back),
+            sent_back=chat.sent_back,
         )
 
     def render(self, turn: Turn, attempt: str) -> bytes:
@@ -83,7 +77,10 @@ class AnthropicMessages(Dialect):
         return orjson.dumps(whole_message(turn, attempt))
 
     def live(self, request: AgentRequest, attempt: str, slot: int) -> LiveStream:
-        raise NotImplementedError(f"{self.name} is only_whole")
+        def own(message: JsonObject) -> JsonObject:
+            return self.own_message(message, request, attempt, slot)
+
+        return AnthropicLiveStream(own, request.body, attempt, slot)
 
     def models(self, model: str) -> JsonObject:
         entry: JsonObject = {

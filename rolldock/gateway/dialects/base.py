@@ -6,8 +6,8 @@ bytes that went to an agent can be made again from the store.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import orjson
@@ -39,6 +39,11 @@ class NativeConversation:
     field is no list: then it is stored with the other fields."""
     blobs: tuple[str, ...] = ()
     """Fields that are stored as blobs of their own: `system`, `instructions`, `tools`."""
+
+    def apart(self, body: JsonObject) -> frozenset[str]:
+        """The fields of a body that a turn stores beside it."""
+        blobs = [key for key in self.blobs if body.get(key) is not None]
+        return frozenset([*blobs, *([self.key] if self.items else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,10 @@ class AgentRequest:
     native: NativeConversation | None = None
     """None: the agent speaks chat completions."""
     sent_back: tuple[SentBack, ...] = ()
+    passed_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What of the agent's headers goes on with a request that is passed through."""
+    continues: str | None = None
+    """The id of the reply that it continues without repeating the conversation."""
 
     def chat_body(self) -> JsonObject:
         """The whole request as chat completions."""
@@ -113,8 +122,8 @@ class Dialect(ABC):
     call_id_prefix: ClassVar[str] = "call_"
     chat_errors: ClassVar[bool] = False
     """Whether a chat model server's error body has this format's shape already."""
-    only_whole: ClassVar[bool] = False
-    """Whether it has no live streams: `live` is never called then."""
+    passes_through: ClassVar[bool] = False
+    """Whether the model server speaks it too: bodies pass as they are, nothing is rendered."""
 
     @abstractmethod
     def parse(self, raw: bytes, body: JsonObject, headers: Mapping[str, str]) -> AgentRequest:
@@ -141,11 +150,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def live(self, request: AgentRequest, attempt: str, slot: int) -> LiveStream:
-        """A translator for one streamed reply.
-
-        Raises:
-            NotImplementedError: the format is `only_whole`.
-        """
+        """A translator for one streamed reply, whose ids are those that `render` gives."""
 
     @abstractmethod
     def models(self, model: str) -> JsonObject:
@@ -182,31 +187,17 @@ class Dialect(ABC):
         return orjson.dumps(self.error(message, kind, code, error.status))
 
 
-def request_digest(body: JsonObject) -> str:
-    """The digest by which a request sent again is known."""
-    kept = {key: value for key, value in body.items() if key not in _NOT_IN_DIGEST}
-    return hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def fresh_id(prefix: str, attempt: str, slot: int, part: Sequence[int] = ()) -> str:
-    """An id that no other turn has, the same whenever this turn is rendered."""
-    named = f"{attempt}:{slot}:{part}".encode()
-    return f"{prefix}{hashlib.sha256(named).hexdigest()[:24]}"
-
-
-def retry_count(headers: Mapping[str, str]) -> int:
-    """How often a client says that it has sent this request before."""
-    retries = headers.get(_RETRY_HEADER, "0")
-    return int(retries) if retries.isdecimal() else 0
-
-
-def idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """The key by which a client makes a request once."""
-    return headers.get(_IDEMPOTENCY_HEADER)
-
-
-def wants_stream(body: JsonObject) -> bool:
-    """Whether a request asks for a stream.
+def agent_request(
+    raw: bytes,
+    body: JsonObject,
+    headers: Mapping[str, str],
+    *,
+    messages: Iterable[JsonValue],
+    chat: JsonObject,
+    native: NativeConversation | None = None,
+    sent_back: Iterable[SentBack] = (),
+) -> AgentRequest:
+    """A parsed request, with what clients of all formats say in one way.
 
     Raises:
         RefusedError: `stream` is neither true nor false.
@@ -214,7 +205,25 @@ def wants_stream(body: JsonObject) -> bool:
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise wrong("stream", "must be true or false")
-    return bool(stream)
+    retries = headers.get(_RETRY_HEADER, "0")
+    return AgentRequest(
+        raw=raw,
+        body=body,
+        digest=_request_digest(body),
+        messages=tuple(messages),
+        chat=chat,
+        stream=bool(stream),
+        idempotency_key=headers.get(_IDEMPOTENCY_HEADER),
+        retry_count=int(retries) if retries.isdecimal() else 0,
+        native=native,
+        sent_back=tuple(sent_back),
+    )
+
+
+def fresh_id(prefix: str, attempt: str, slot: int, part: Sequence[int] = ()) -> str:
+    """An id that no other turn has, the same whenever this turn is rendered."""
+    named = f"{attempt}:{slot}:{part}".encode()
+    return f"{prefix}{hashlib.sha256(named).hexdigest()[:24]}"
 
 
 def asked_model(fields: JsonObject) -> str:
@@ -226,3 +235,9 @@ def asked_model(fields: JsonObject) -> str:
 def wrong(where: str, what: str) -> RefusedError:
     """The refusal of one item of a request, by name."""
     return RefusedError(400, "invalid_value", f"{where}: {what}")
+
+
+def _request_digest(body: JsonObject) -> str:
+    """The digest by which a request sent again is known."""
+    kept = {key: value for key, value in body.items() if key not in _NOT_IN_DIGEST}
+    return hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -9,16 +9,18 @@ from rolldock.gateway.dialects.base import (
     AgentRequest,
     Dialect,
     LiveStream,
+    agent_request,
     asked_model,
     fresh_id,
-    idempotency_key,
-    request_digest,
-    retry_count,
-    wants_stream,
     wrong,
 )
 from rolldock.gateway.dialects.openai_chat_stream import ChatLiveStream, whole_as_events
-from rolldock.gateway.engine_tokens import COMPLETION_IDS, PROMPT_IDS, first_choice
+from rolldock.gateway.engine_tokens import (
+    COMPLETION_IDS,
+    PROMPT_IDS,
+    first_choice,
+    whole_logprobs,
+)
 from rolldock.gateway.sse import event
 from rolldock.models.base import JsonObject
 from rolldock.models.turn import Turn
@@ -41,16 +43,7 @@ class OpenAIChat(Dialect):
             raise wrong("messages", "every message must be an object")
         if body.get("n") not in (None, 1):
             raise wrong("n", "only one choice per call is recorded; ask for 1")
-        return AgentRequest(
-            raw=raw,
-            body=body,
-            digest=request_digest(body),
-            messages=tuple(messages),
-            chat=body,
-            stream=wants_stream(body),
-            idempotency_key=idempotency_key(headers),
-            retry_count=retry_count(headers),
-        )
+        return agent_request(raw, body, headers, messages=messages, chat=body)
 
     def render(self, turn: Turn, attempt: str) -> bytes:
         whole = _whole(turn, attempt)
@@ -61,7 +54,7 @@ class OpenAIChat(Dialect):
     def live(self, request: AgentRequest, attempt: str, slot: int) -> LiveStream:
         return ChatLiveStream(
             response_id=fresh_id(RESPONSE_ID, attempt, slot),
-            call_id=lambda number: fresh_id(self.call_id_prefix, attempt, slot, (number,)),
+            own=lambda message: self.own_message(message, request, attempt, slot),
             model=asked_model(request.body),
             with_usage=wants_usage(request.body),
             with_logprobs=request.body.get("logprobs") is True,
@@ -86,11 +79,12 @@ def wants_usage(fields: JsonObject) -> bool:
 
 def _whole(turn: Turn, attempt: str) -> JsonObject:
     """The completion as the agent gets it: its model's name, a fresh id, no ids of tokens."""
-    reply = turn.reply.fields
+    # A reply in another format has nothing that this one could pass on.
+    reply = turn.reply.fields if turn.upstream == OpenAIChat.name else JsonObject()
     choice = {key: value for key, value in first_choice(reply).items() if key != COMPLETION_IDS}
     choice |= {"index": 0, "message": turn.message, "finish_reason": turn.finish_reason}
-    if turn.request.fields.get("logprobs") is not True:
-        choice["logprobs"] = None
+    asked = turn.request.fields.get("logprobs") is True
+    choice["logprobs"] = whole_logprobs(choice, turn.tokens) if asked else None
     usage: JsonObject = {
         "prompt_tokens": turn.usage.input_tokens,
         "completion_tokens": turn.usage.output_tokens,

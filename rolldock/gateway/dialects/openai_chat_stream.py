@@ -6,8 +6,9 @@ from typing import Final, cast
 import orjson
 from pydantic import JsonValue
 
-from rolldock.gateway.completions import Completion, NotACompletionError, error_message, read_usage
+from rolldock.gateway.completions import Completion, NotACompletionError, read_usage
 from rolldock.gateway.dialects.base import LiveStream
+from rolldock.gateway.dialects.chat_chunks import joined, parse_chunk
 from rolldock.gateway.engine_tokens import COMPLETION_IDS, PROMPT_IDS, first_choice
 from rolldock.gateway.sse import DONE, event
 from rolldock.models.base import JsonObject
@@ -65,14 +66,14 @@ class ChatLiveStream(LiveStream):
         self,
         *,
         response_id: str,
-        call_id: Callable[[int], str],
+        own: Callable[[JsonObject], JsonObject],
         model: str,
         with_usage: bool,
         with_logprobs: bool,
     ) -> None:
         self.tail = b""
         self._response_id = response_id
-        self._call_id = call_id
+        self._own = own
         self._model = model
         self._with_usage = with_usage
         self._with_logprobs = with_logprobs
@@ -85,7 +86,7 @@ class ChatLiveStream(LiveStream):
         if data == DONE:
             self.tail += event(DONE)
             return b""
-        chunk = _parse_chunk(data)
+        chunk = parse_chunk(data)
         choice = first_choice(chunk)
         self._note(chunk, choice)
         sent = self._for_agent(chunk, choice)
@@ -114,7 +115,7 @@ class ChatLiveStream(LiveStream):
             if key == "tool_calls":
                 self._note_calls(value)
             elif key != "role" and value is not None:
-                self._message[key] = _joined(self._message.get(key), value)
+                self._message[key] = joined(self._message.get(key), value)
 
     def _note_calls(self, calls: JsonValue) -> None:
         for position, piece in enumerate(calls if isinstance(calls, list) else []):
@@ -123,13 +124,22 @@ class ChatLiveStream(LiveStream):
             number = piece.setdefault("index", position)
             number = number if isinstance(number, int) else position
             if number not in self._calls:
-                piece["id"] = piece.get("id") or self._call_id(number)
-                self._calls[number] = {"id": piece["id"], "type": "function", "function": {}}
+                self._calls[number] = self._begun(piece)
+            if piece.get("id"):
+                piece["id"] = self._calls[number]["id"]
             function = self._calls[number]["function"]
             added = piece.get("function")
             if isinstance(function, dict) and isinstance(added, dict):
                 for key, value in added.items():
-                    function[key] = _joined(function.get(key), value)
+                    function[key] = joined(function.get(key), value)
+
+    def _begun(self, piece: JsonObject) -> JsonObject:
+        """A call under the id that it is stored under, which its first piece bears."""
+        begun: JsonObject = {"id": piece.get("id"), "type": "function", "function": {}}
+        message = self._own({"role": "assistant", "tool_calls": [*self._calls.values(), begun]})
+        own = cast(list[JsonObject], message["tool_calls"])[-1]
+        piece["id"] = own["id"]
+        return own
 
     def _for_agent(self, chunk: JsonObject, choice: JsonObject) -> bytes:
         if not choice and not (self._with_usage and chunk.get("usage")):
@@ -144,24 +154,3 @@ class ChatLiveStream(LiveStream):
                 choice.pop("logprobs", None)
             kept["choices"] = [choice]
         return event(orjson.dumps(kept))
-
-
-def _parse_chunk(data: bytes) -> JsonObject:
-    try:
-        chunk: JsonValue = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise NotACompletionError(f"a chunk is not JSON: {error}") from None
-    if not isinstance(chunk, dict):
-        raise NotACompletionError("a chunk is not an object")
-    if "error" in chunk:
-        raise NotACompletionError(f"the stream says: {error_message(chunk) or chunk['error']}")
-    return cast(JsonObject, chunk)
-
-
-def _joined(before: JsonValue, added: JsonValue) -> JsonValue:
-    """Text grows, lists grow, anything else is replaced."""
-    if isinstance(before, str) and isinstance(added, str):
-        return before + added
-    if isinstance(before, list) and isinstance(added, list):
-        return [*before, *added]
-    return before if added is None else added

@@ -1,8 +1,8 @@
 """OpenAI Responses as agents speak them: translated to chat completions and back.
 
 A request is read by `openai_responses_input.py`, `_tools.py` and `_options.py`, a turn is written
-by `_output.py` and `_events.py`. Nothing is stored for the agent: it sends the whole conversation
-with every call. Replies are delivered whole, also as streams.
+by `_output.py` and `_events.py`, or as it comes by `_live.py`. Nothing is stored for the agent: it
+sends the whole conversation with every call.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,12 @@ from rolldock.gateway.dialects.base import (
     Dialect,
     LiveStream,
     NativeConversation,
+    agent_request,
     asked_model,
-    idempotency_key,
-    request_digest,
-    retry_count,
-    wants_stream,
 )
 from rolldock.gateway.dialects.openai_responses_events import error_as_events, response_as_events
 from rolldock.gateway.dialects.openai_responses_input import to_messages
+from rolldock.gateway.dialects.openai_responses_live import ResponsesLiveStream
 from rolldock.gateway.dialects.openai_responses_options import chat_options
 from rolldock.gateway.dialects.openai_responses_output import NAMESPACE, response_of
 from rolldock.gateway.dialects.openai_responses_tools import namespaces
@@ -35,21 +33,17 @@ class OpenAIResponses(Dialect):
 
     name = "openai.responses"
     paths = ("/v1/responses", "/responses")
-    only_whole = True
 
     def parse(self, raw: bytes, body: JsonObject, headers: Mapping[str, str]) -> AgentRequest:
-        stream, chat = wants_stream(body), chat_options(body)
+        chat = chat_options(body)
         translated = to_messages(body.get("instructions"), body.get("input"))
         given = body.get("input")
-        return AgentRequest(
-            raw=raw,
-            body=body,
-            digest=request_digest(body),
+        return agent_request(
+            raw,
+            body,
+            headers,
             messages=translated.messages,
             chat={"model": asked_model(body), "messages": None, **chat},
-            stream=stream,
-            idempotency_key=idempotency_key(headers),
-            retry_count=retry_count(headers),
             native=NativeConversation(
                 "input",
                 tuple(given) if isinstance(given, list) else (),
@@ -72,7 +66,10 @@ class OpenAIResponses(Dialect):
         return response_as_events(response) if turn.streamed else orjson.dumps(response)
 
     def live(self, request: AgentRequest, attempt: str, slot: int) -> LiveStream:
-        raise NotImplementedError("responses are delivered whole")
+        def own(message: JsonObject) -> JsonObject:
+            return self.own_message(message, request, attempt, slot)
+
+        return ResponsesLiveStream(own, request.body, attempt, slot)
 
     def models(self, model: str) -> JsonObject:
         entry: JsonObject = {"id": model, "object": "model", "created": 0, "owned_by": "rolldock"}

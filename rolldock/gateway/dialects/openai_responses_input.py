@@ -128,7 +128,7 @@ class _Reader:
     def _read_assistant(self, content: JsonValue, where: str) -> None:
         message = self._assistant(_TEXT)
         if isinstance(content, str):
-            message["content"] = content
+            message["content"] = _longer(message["content"], content)
             return
         texts: list[str] = []
         for number, part in enumerate(_parts(content, f"{where}.content")):
@@ -139,7 +139,8 @@ class _Reader:
                 texts.append(_text(part, "text", at))
             else:
                 raise wrong(at, f"{_shown(part.get('type'))} is no content of an assistant")
-        message["content"] = "".join(texts) if texts else None
+        if texts:
+            message["content"] = _longer(message["content"], "".join(texts))
 
     def _read_call(self, item: JsonObject, where: str) -> None:
         call: JsonObject = {
@@ -187,8 +188,11 @@ class _Reader:
         self._sent_back.append(SentBack(len(self._messages) - 1, mark, at))
 
     def _assistant(self, part: int) -> JsonObject:
-        """The assistant message for an item: the open one, unless such an item begins a turn."""
-        follows = part > self._reached or part == self._reached == _CALLS
+        """The assistant message for an item: the open one, unless such an item begins a turn.
+
+        Text after a call, with no result between, is what a live reply went on with.
+        """
+        follows = part > self._reached or (self._reached == _CALLS and part != _REASONING)
         if self._open is None or not follows:
             self._show_images()
             self._open = {"role": "assistant", "content": None}
@@ -237,6 +241,10 @@ def _text(item: JsonObject, key: str, where: str) -> str:
     if not isinstance(value, str):
         raise wrong(f"{where}.{key}", "must be a string")
     return value
+
+
+def _longer(before: JsonValue, added: str) -> str:
+    return f"{before}{added}" if isinstance(before, str) else added
 
 
 def _shown(value: JsonValue) -> str:

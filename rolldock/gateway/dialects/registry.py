@@ -4,15 +4,26 @@ from collections.abc import Mapping
 from typing import Final
 
 from rolldock.gateway.dialects.anthropic_messages import AnthropicMessages
+from rolldock.gateway.dialects.anthropic_native import AnthropicNative
 from rolldock.gateway.dialects.base import Dialect
+from rolldock.gateway.dialects.base_native import NativeDialect
 from rolldock.gateway.dialects.openai_chat import OpenAIChat
 from rolldock.gateway.dialects.openai_responses import OpenAIResponses
+from rolldock.gateway.dialects.openai_responses_native import OpenAIResponsesNative
 
 DIALECTS: Final[tuple[Dialect, ...]] = (OpenAIChat(), AnthropicMessages(), OpenAIResponses())
+
+NATIVE: Final[tuple[NativeDialect, ...]] = (AnthropicNative(), OpenAIResponsesNative())
+"""The same formats where the model server speaks them itself; which of the two a session's calls
+have, its endpoint decides."""
 
 BY_PATH: Final = {path: dialect for dialect in DIALECTS for path in dialect.paths}
 
 BY_COUNT_PATH: Final = {path: dialect for dialect in DIALECTS for path in dialect.count_paths}
+
+_BY_NAME: Final = {dialect.name: dialect for dialect in (*DIALECTS, *NATIVE)}
+
+_NATIVE_OF: Final = {dialect.format: dialect for dialect in NATIVE}
 
 _DEFAULT: Final = DIALECTS[0]
 """Whose errors are shown where neither path nor headers belong to a format."""
@@ -27,10 +38,15 @@ def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:
     return next(named, _DEFAULT)
 
 
+def native_of(dialect: Dialect) -> NativeDialect | None:
+    """The same format for a model server that speaks it; None: it is what all of them speak."""
+    return _NATIVE_OF.get(dialect.name)
+
+
 def dialect_named(name: str) -> Dialect:
     """The dialect that a turn was recorded in.
 
     Raises:
         KeyError: this version knows no such format.
     """
-    return {dialect.name: dialect for dialect in DIALECTS}[name]
+    return _BY_NAME[name]
