@@ -11,14 +11,16 @@ from activities.leaving import unless_leaving
 from activities.tools import Tools
 from rolldock.agents import outcome
 from rolldock.agents.agent import Agent, AgentContext
-from rolldock.agents.registry import get_agent
+from rolldock.agents.registry import agent_of
+from rolldock.agents.told import ToldDeadline, told_deadline
+from rolldock.deadlines import agent_deadline
 from rolldock.errors import StageError, TransientStageError
 from rolldock.gateway.facts import read_facts
 from rolldock.gateway.session_log import SessionLog
 from rolldock.gateway.tokens import sign_session
 from rolldock.models.failure import Cause
 from rolldock.models.result import Artifact, Stage, StopReason
-from rolldock.models.session import EndReason, Session, SessionFacts
+from rolldock.models.session import EndReason, Session, SessionFacts, TurnError, TurnReply
 from rolldock.models.stages import (
     AwaitRequest,
     AwaitResult,
@@ -29,6 +31,7 @@ from rolldock.models.stages import (
     StopResult,
 )
 from rolldock.sandbox import jobs
+from rolldock.sandbox.creation import tunnel_of
 from rolldock.sandbox.ending import end_agent, keep_agent_logs
 from rolldock.sandbox.launch import launch_job
 from rolldock.sandbox.polling import poll
@@ -50,11 +53,15 @@ class AgentActivities:
         """Safe to run twice: the launch is guarded inside the sandbox by the attempt's job id."""
         async with as_failures(), heartbeating():
             order = request.order
-            agent = get_agent(order.spec.agent.name)
+            agent = agent_of(order.spec.agent)
             task = await self._tools.tasks.get(order.spec.task)
             session = await self._open_session(order, agent)
             tunnel_url = None if session is None else session.tunnel_url
-            launch = agent.launch(self._context(order, agent, request.workdir, tunnel_url))
+            context = self._context(order, agent, request.workdir, tunnel_url)
+            told = self._told(order, task.instruction) if order.spec.tell_deadline else None
+            if told is not None:
+                context = context.model_copy(update={"instruction_file": told.file})
+            launch = agent.launch(context)
             token = self._token(session)
             job = jobs.job_id(order.attempt)
             solution = task.solution_env(self._tools.environment) if agent.needs_solution else {}
@@ -65,13 +72,15 @@ class AgentActivities:
                 launch.command,
                 env={
                     **launch.env,
+                    **({} if told is None else told.env),
+                    **order.spec.agent.env,
                     **dict.fromkeys(launch.api_key_variables, token or ""),
                     **solution,
                 },
                 cwd=request.workdir,
                 user=task.agent_user,
                 otherwise=Cause.SETUP_FAILED,
-                files=launch.files,
+                files=launch.files | ({} if told is None else {told.file: told.content}),
             )
             return StartResult(job_id=job, pid=pid)
 
@@ -86,7 +95,7 @@ class AgentActivities:
     async def stop_agent(self, request: StopRequest) -> StopResult:
         """Safe to run twice: END is written once, a dead process stays dead."""
         async with as_failures(), heartbeating():
-            agent = get_agent(request.order.spec.agent.name)
+            agent = agent_of(request.order.spec.agent)
             facts = SessionFacts()
             if agent.dialect is not None:
                 facts = await self._end_session(request.order)
@@ -118,6 +127,9 @@ class AgentActivities:
         """Write the session record; None for an agent that calls no model.
 
         An earlier try may have launched the agent behind the tunnel of its own time.
+
+        Raises:
+            StageError: `tunnel_lost`, that tunnel is gone: no agent is launched behind it.
         """
         spec = order.spec
         if agent.dialect is None or spec.endpoint is None:
@@ -131,7 +143,7 @@ class AgentActivities:
             purpose=spec.purpose,
             delivery=spec.delivery,
             hold_seconds=agent.hold_seconds,
-            tunnel_url=await self._reach.tunnel_url(),
+            tunnel_url=await self._tunnel_url(order.attempt),
             expires_at=order.deadline,
             created_at=datetime.now(UTC),
         )
@@ -142,18 +154,27 @@ class AgentActivities:
             await self._reach.check(session.tunnel_url)
         return session
 
+    async def _tunnel_url(self, attempt: str) -> str | None:
+        """What the sandbox was allowed; one that may connect anywhere takes what there is now."""
+        if not self._reach.uses_tunnel:
+            return None
+        return await tunnel_of(self._tools.store, attempt) or await self._reach.tunnel_url()
+
     def _token(self, session: Session | None) -> str | None:
         if session is None:
             return None
         return sign_session(self._tools.secret, session.attempt, session.expires_at)
 
+    def _told(self, order: Order, instruction: str) -> ToldDeadline:
+        ends = agent_deadline(order.spec.limits, datetime.now(UTC), order.deadline)
+        return told_deadline(instruction, ends)
+
     def _context(
         self, order: Order, agent: Agent, workdir: str, tunnel_url: str | None
     ) -> AgentContext:
-        version = order.spec.agent.version or agent.version
         return AgentContext(
-            version=version,
-            home=agent_home(agent, version),
+            version=agent.version,
+            home=agent_home(agent),
             workdir=workdir,
             instruction_file=INSTRUCTION_FILE,
             base_url=self._reach.base_url(tunnel_url),
@@ -166,7 +187,7 @@ class AgentActivities:
         """Poll the job and its session until one of them ends, or the deadline comes."""
         log = SessionLog(self._tools.store, request.order.attempt)
         job = jobs.job_id(request.order.attempt)
-        has_session = get_agent(request.order.spec.agent.name).dialect is not None
+        has_session = agent_of(request.order.spec.agent).dialect is not None
         session = await log.session() if has_session else None
         tunnel_url = None if session is None else session.tunnel_url
 
@@ -183,8 +204,8 @@ class AgentActivities:
             return None if budget is None else AwaitResult(stop_reason=budget)
 
         seen = await poll(look, until=request.deadline)
-        if seen is not None and seen.stop_reason is StopReason.AGENT_ERROR:
-            await self._reach.settle(tunnel_url)
+        if session is not None and seen is not None and seen.stop_reason is StopReason.AGENT_ERROR:
+            await self._reach.settle(tunnel_url, since=await _answered_at(log, session))
         return seen or AwaitResult(stop_reason=StopReason.AGENT_TIMEOUT)
 
     async def _end(
@@ -209,3 +230,18 @@ class AgentActivities:
         except StageError as error:
             activity.logger.warning("nothing to end: %s", error)
         return code, artifacts
+
+
+async def _answered_at(log: SessionLog, session: Session) -> datetime:
+    """When the last of a session's delivered replies came; before the first, when it was opened."""
+    if session.tunnel_url is None:
+        return session.created_at
+    delivered = (await log.listing()).delivered
+    newest = await log.reply(max(delivered)) if delivered else None
+    match newest:
+        case None:
+            return session.created_at
+        case TurnReply():
+            return newest.turn.ended_at
+        case TurnError():
+            return newest.ended_at

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 from activities.failures import as_failures
 from activities.heartbeat import heartbeating
 from activities.tools import Tools
-from rolldock.agents.registry import get_agent
+from rolldock.agents.registry import agent_of
 from rolldock.deadlines import attempt_seconds
 from rolldock.errors import StageError
 from rolldock.gateway.session_log import SessionLog
@@ -27,16 +27,20 @@ from rolldock.models.stages import (
     SetUpResult,
 )
 from rolldock.results import read_result, without_artifacts
+from rolldock.sandbox.agent_archive import AgentArchives
 from rolldock.sandbox.client import SandboxRequest
-from rolldock.sandbox.creation import CreateRefused, create_sandbox
-from rolldock.sandbox.deletion import delete_sandboxes
+from rolldock.sandbox.creation import CreateRefused, create_sandbox, tunnel_of
+from rolldock.sandbox.deletion import delete_listed, delete_sandboxes
 from rolldock.sandbox.labels import Ownership
 from rolldock.sandbox.setup import set_up
-from rolldock.sandbox.superseding import delete_superseded, superseded
+from rolldock.sandbox.superseding import superseded
 from rolldock.store import keys
 from rolldock.trainer.runs import Runs
+from rolldock.tunnel.reach import Reach
 
 _SECONDS_PER_MINUTE = 60
+_TUNNEL_SHARE = 0.5
+"""Of a create's seconds, at most, for a tunnel to come up."""
 
 
 class SandboxActivities:
@@ -44,7 +48,9 @@ class SandboxActivities:
 
     def __init__(self, tools: Tools, temporal: Temporal) -> None:
         self._tools = tools
+        self._reach = Reach(tools.settings, tools.store)
         self._runs = Runs(temporal)
+        self._archives = AgentArchives(tools.store)
 
     @activity.defn(name=Stage.CREATE_SANDBOX)
     async def create_sandbox(self, order: Order) -> CreateResult:
@@ -53,8 +59,9 @@ class SandboxActivities:
             done = await self._tools.store.get(keys.result(order.rollout))
             if done is not None:
                 return CreateResult(existing=without_artifacts(read_result(done)))
-            request = self._request(order, await self._tools.tasks.get(order.spec.task))
+            task = await self._tools.tasks.get(order.spec.task)
             await self._end_superseded(order)
+            request = self._request(order, task, await self._tunnel_url(order, task))
             try:
                 created = await create_sandbox(
                     self._tools.sandboxes,
@@ -73,18 +80,17 @@ class SandboxActivities:
         """Safe to run twice: files are overwritten, an installed agent is left alone."""
         async with as_failures(), heartbeating():
             spec = place.order.spec
-            agent = get_agent(spec.agent.name)
-            version = spec.agent.version or agent.version
+            agent = agent_of(spec.agent)
             workdir = await set_up(
                 self._tools.sandboxes,
                 place.sandbox_id,
                 await self._tools.tasks.get(spec.task),
                 agent,
-                version,
                 spec.limits.setup_seconds,
                 attempt=place.order.attempt,
+                archives=self._archives,
             )
-            return SetUpResult(agent_version=version, workdir=workdir)
+            return SetUpResult(agent_version=agent.version, workdir=workdir)
 
     @activity.defn(name=Stage.DELETE_SANDBOX)
     async def delete_sandbox(self, request: DeleteRequest) -> DeleteResult:
@@ -93,8 +99,7 @@ class SandboxActivities:
             deleted = await delete_sandboxes(
                 self._tools.sandboxes,
                 self._tools.store,
-                # After a reset the sandbox of a replayed create carries the old run's label.
-                self._owner(request.order).model_copy(update={"run": None}),
+                self._owner(request.order),
                 sandbox_id=request.sandbox_id,
                 create_sent=request.create_sent,
                 settle_seconds=self._tools.settings.create_settle_seconds
@@ -114,7 +119,7 @@ class SandboxActivities:
         for found in await superseded(self._tools.sandboxes, self._owner(order)):
             log = SessionLog(self._tools.store, str(found.owner.attempt))
             await log.end(EndReason.SUPERSEDED, by=f"attempt:{order.attempt}")
-            await delete_superseded(self._tools.sandboxes, self._tools.store, found)
+            await delete_listed(self._tools.sandboxes, self._tools.store, found.owner, found.id)
 
     def _owner(self, order: Order) -> Ownership:
         return Ownership(
@@ -124,19 +129,37 @@ class SandboxActivities:
             attempt=order.attempt,
         )
 
+    async def _tunnel_url(self, order: Order, task: Task) -> str | None:
+        """The tunnel that the sandbox has to be allowed; None: none, or it may connect anywhere.
+
+        Read before the first create and the same at every try; a sandbox that could only reach a
+        tunnel that is gone is not asked for again.
+        """
+        if not self._reach.uses_tunnel or _is_public(task):
+            return None
+        if agent_of(order.spec.agent).dialect is None or order.spec.endpoint is None:
+            return None
+        first = await tunnel_of(self._tools.store, order.attempt)
+        if first is None:
+            return await self._reach.tunnel_url(order.spec.limits.create_seconds * _TUNNEL_SHARE)
+        await self._reach.check(first)
+        return first
+
     def _allowed_hosts(self, task: Task) -> tuple[str, ...] | None:
         """Where the sandbox may connect to; wherever it is, the gateway is among it.
 
-        A local sandbox reaches the gateway by an address of its own, whatever its network is.
+        A local sandbox reaches the gateway by an address of its own, whatever its network is. The
+        tunnel is no part of this: it is of the request's own.
         """
-        environment = task.config.environment
-        if environment.network_mode == "public":
+        if _is_public(task):
             return None
+        named = task.config.environment.allowed_hosts or ()
         gateway = urlsplit(self._tools.settings.gateway_url).hostname or ""
-        own = () if gateway.startswith("127.") else (gateway,)
-        return (*(environment.allowed_hosts or ()), *own)
+        if self._reach.uses_tunnel or gateway.startswith("127."):
+            return named
+        return (*named, gateway)
 
-    def _request(self, order: Order, task: Task) -> SandboxRequest:
+    def _request(self, order: Order, task: Task, tunnel_url: str | None) -> SandboxRequest:
         resources = order.spec.resources
         # The same at every try: a provider refuses a key that comes again with another request.
         longest = attempt_seconds(order.spec.limits)
@@ -150,8 +173,13 @@ class SandboxActivities:
             disk_gb=resources.disk_gb,
             lifetime_minutes=max(1, math.ceil(lifetime / _SECONDS_PER_MINUTE)),
             allowed_hosts=self._allowed_hosts(task),
+            tunnel_url=tunnel_url,
             env=task.environment_env(self._tools.environment),
         )
+
+
+def _is_public(task: Task) -> bool:
+    return task.config.environment.network_mode == "public"
 
 
 def _check_not_leaving() -> None:

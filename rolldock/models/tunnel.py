@@ -11,6 +11,8 @@ class PublishedTunnel(Record):
     version: int = Field(ge=1)
     url: str | None
     """Without a path; None: the tunnel was lost or ended, and there is no new one yet."""
+    connected: bool = True
+    """False: calls through it fail for the moment; it is to come back under the same URL."""
     tunnel_id: str | None = None
     """The registration's id at the provider."""
     keeper: str

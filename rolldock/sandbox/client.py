@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 from prime_sandboxes import (
     APIError,
@@ -58,6 +59,9 @@ class SandboxRequest(Contract):
     lifetime_minutes: int
     allowed_hosts: tuple[str, ...] | None
     """Where it may connect to; empty: nowhere; None: anywhere."""
+    tunnel_url: str | None = None
+    """Through which it reaches the gateway: that host is allowed beside the others. None: by no
+    tunnel, or it may connect anywhere."""
     env: dict[str, str]
 
 
@@ -103,7 +107,7 @@ class Sandboxes:
                     timeout_minutes=request.lifetime_minutes,
                     environment_vars=request.env or None,
                     labels=write_labels(request.owner),
-                    network_allowlist=_list(request.allowed_hosts),
+                    network_allowlist=_allowlist(request),
                     idempotency_key=request.attempt,
                 )
             )
@@ -238,5 +242,9 @@ def _summary(sandbox: Sandbox) -> SandboxSummary:
     )
 
 
-def _list(hosts: tuple[str, ...] | None) -> list[str] | None:
-    return None if hosts is None else list(hosts)
+def _allowlist(request: SandboxRequest) -> list[str] | None:
+    """Hosts alone: Prime reads the names of hosts where URLs have their default ports."""
+    if request.allowed_hosts is None:
+        return None
+    tunnel = None if request.tunnel_url is None else urlsplit(request.tunnel_url).hostname
+    return [*request.allowed_hosts, *([tunnel] if tunnel else [])]

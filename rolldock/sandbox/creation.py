@@ -26,9 +26,14 @@ class CreateRefused(StageError):
 
 
 class CreateMark(Record):
-    """That a create may have been sent, and when the first one was about to be."""
+    """That a create may have been sent: when the first one was about to be, and for which tunnel.
+
+    The tunnel is no setting: it changes by itself, and a key must not come with another request.
+    """
 
     written_at: UtcTime
+    tunnel_url: str | None = None
+    """`SandboxRequest.tunnel_url` of the first request, and so of every other."""
 
 
 async def create_sandbox(
@@ -47,22 +52,29 @@ async def create_sandbox(
         CreateRefused: the provider refused, and certainly made nothing in this call.
         StageError: given up (`cancelled`), transient, out of patience, or made and never ran.
     """
-    sent_at = await _sent_at(store, request.attempt)
-    if sent_at is None:
+    mark = await _read_mark(store, request.attempt)
+    if mark is None:
         await _check_quota(sandboxes, request.owner, max_live)
-        sent_at = await _mark(store, request.attempt)
-    elif (waited := _waited_seconds(sent_at)) >= _OVERTIME * seconds:
+        mark = await _mark(store, request)
+    elif (waited := _waited_seconds(mark.written_at)) >= _OVERTIME * seconds:
         # Tries that hung until their own timeout never came to the rule below.
         message = f"no sandbox ran within {waited:.0f} s of tries"
         raise StageError(Cause.SANDBOX_UNAVAILABLE, message)
     await _check_tombstone(store, request.attempt)
+    request = request.model_copy(update={"tunnel_url": mark.tunnel_url})
     try:
         return await _create_and_wait(sandboxes, store, request)
     except TransientStageError as error:
-        waited = _waited_seconds(sent_at)
+        waited = _waited_seconds(mark.written_at)
         if waited < seconds:
             raise
         raise StageError(error.cause, f"after {waited:.0f} s of tries: {error}") from error
+
+
+async def tunnel_of(store: Store, attempt: str) -> str | None:
+    """The tunnel that an attempt's sandbox was allowed; None: none was, or no create was sent."""
+    mark = await _read_mark(store, attempt)
+    return None if mark is None else mark.tunnel_url
 
 
 def _waited_seconds(sent_at: datetime) -> float:
@@ -95,16 +107,19 @@ async def _create(sandboxes: Sandboxes, store: Store, request: SandboxRequest) -
     return sandbox_id, runs
 
 
-async def _sent_at(store: Store, attempt: str) -> datetime | None:
-    """When the first create may have been sent; None: none was."""
-    mark = await store.get(keys.create_sent(attempt))
-    return None if mark is None else CreateMark.model_validate_json(mark).written_at
+async def _read_mark(store: Store, attempt: str) -> CreateMark | None:
+    """The mark of the first create; None: none was sent."""
+    found = await store.get(keys.create_sent(attempt))
+    return None if found is None else CreateMark.model_validate_json(found)
 
 
-async def _mark(store: Store, attempt: str) -> datetime:
-    mark = CreateMark(written_at=datetime.now(UTC))
-    await store.create(keys.create_sent(attempt), mark.model_dump_json().encode())
-    return mark.written_at
+async def _mark(store: Store, request: SandboxRequest) -> CreateMark:
+    """Write the mark, or find the one of another try that was first."""
+    mark = CreateMark(written_at=datetime.now(UTC), tunnel_url=request.tunnel_url)
+    content = mark.model_dump_json(exclude_none=True).encode()
+    if await store.create(keys.create_sent(request.attempt), content):
+        return mark
+    return await _read_mark(store, request.attempt) or mark
 
 
 async def _check_quota(sandboxes: Sandboxes, owner: Ownership, max_live: int) -> None:

@@ -1,6 +1,7 @@
 """What a create may ask of this server. Everything else is refused, with what to do instead."""
 
 from rolldock.errors import UsageError
+from rolldock.sandboxd.network import GATEWAY_HOST, is_closed
 from rolldock.sandboxd.records import HOST_IMAGE, CreateRequest
 
 
@@ -21,9 +22,11 @@ def check_request(request: CreateRequest) -> None:
         (request.start_command is not None, "start_command is not supported: start a process"),
         (request.idle_timeout_minutes is not None, "idle_timeout_minutes is not supported"),
         (
-            bool(request.network_allowlist) or request.network_denylist is not None,
+            not (request.network_allowlist is None or is_closed(request.network_allowlist))
+            or request.network_denylist is not None,
             "network lists are not supported: give network_allowlist [] for no network beside "
-            "the gateway, or neither list for a public one",
+            f"the gateway, which is at {GATEWAY_HOST} in every sandbox and not behind a tunnel, or "
+            "neither list for a public one",
         ),
     ):
         if is_asked:

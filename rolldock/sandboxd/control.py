@@ -14,6 +14,7 @@ from rolldock.sandboxd.admission import RequestRefusedError
 from rolldock.sandboxd.fleet import UnknownSandboxError
 from rolldock.sandboxd.keys import ACCESS, FLEET, LISTING, require_key
 from rolldock.sandboxd.listing import Listing
+from rolldock.sandboxd.network import is_closed
 from rolldock.sandboxd.records import CreateRequest, SandboxRecord, Status
 
 _BATCH_LIMIT: Final = 100
@@ -186,9 +187,10 @@ async def set_network(request: web.Request) -> web.Response:
     record = _record(request)
     asked = EgressPolicy.model_validate_json(await request.read())
     # The SDK asks for "all" as an empty denylist.
-    wants_none = asked.allowlist == ()
+    wants_none = is_closed(asked.allowlist)
     wants_all = asked.allowlist is None and not asked.denylist
-    if wants_none != (record.request.network_allowlist == ()) or not (wants_none or wants_all):
+    has_none = is_closed(record.request.network_allowlist)
+    if wants_none != has_none or not (wants_none or wants_all):
         raise RequestRefusedError(
             "the network of a sandbox is fixed when it is created here: create another one"
         )

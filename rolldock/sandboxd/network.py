@@ -1,6 +1,7 @@
 """Which network a sandbox gets, and the program that provides a public one.
 
-The gateway's address inside is the same in every sandbox. Lists of destinations are not supported.
+The gateway's address inside is the same in every sandbox. Lists of other destinations are not
+supported.
 """
 
 import asyncio
@@ -31,9 +32,14 @@ class NetworkError(RolldockError):
     """Raised when a sandbox's network could not be provided."""
 
 
+def is_closed(allowlist: tuple[str, ...] | None) -> bool:
+    """Whether a list leaves no network beside the gateway, named or not; None is no list."""
+    return allowlist is not None and set(allowlist) <= {GATEWAY_HOST}
+
+
 def network_for(request: CreateRequest) -> Network:
     """The network that a create asks for, as far as this machine can give it."""
-    if request.network_allowlist == ():
+    if is_closed(request.network_allowlist):
         return Network.NONE
     return Network.HOST if shutil.which("pasta") is None else Network.PASTA
 

@@ -10,7 +10,6 @@
 It starts and kills nothing.
 """
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from rolldock.errors import UsageError
+from rolldock.locks import lock
 from rolldock.sandboxd.records import SandboxRecord
 
 GONE_SECONDS: Final = 24 * 3600.0
@@ -44,20 +44,16 @@ class StateDirectory:
             for part in ("sandboxes", "gone", "trash"):
                 (self.root / part).mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.chmod(0o700)
-            lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = lock(self.root / "lock")
         except OSError as error:
             raise UsageError(
                 f"state directory {self.root}: {error.strerror}: choose another"
             ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
+        if self._lock is None:
             raise UsageError(
                 f"state directory {self.root}: another sandboxd uses it: "
                 "stop that one, or choose another directory"
-            ) from None
-        self._lock = lock
+            )
 
     def close(self) -> None:
         """Let another sandboxd have the directory."""

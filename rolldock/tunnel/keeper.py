@@ -1,7 +1,8 @@
 """The keeper of one tunnel: registers, runs frpc, watches both, publishes the URL.
 
 It acts in small looks, so that a death between any two leaves something that the next keeper can
-go on with. A tunnel whose registration is gone is published as lost before a new one is asked for.
+go on with. A tunnel whose registration is gone is published as lost before a new one is asked for;
+one that is only interrupted keeps its URL, and both ends of the interruption are published.
 """
 
 import asyncio
@@ -58,7 +59,9 @@ class Keeper:
         self._published: PublishedTunnel | None = None
         """The newest version of ours."""
         self._rival: str | None = None
-        self._connected = self._ended_it = False
+        self._connected = self._interrupted = self._ended_it = False
+        self._unread = False
+        """Whether frpc's log may tell of a time before this keeper's."""
         self._n_starts = 0
         """Of frpc, in a row, none of which lived long."""
         self._n_gone = self._n_disconnected = 0
@@ -137,9 +140,7 @@ class Keeper:
         elif event is FrpcEvent.PROXY_REFUSED or self._is_overdue():
             await self._restart_frpc(self._frpc_words())
         else:
-            self._connected = self._connected or event is FrpcEvent.CONNECTED
-            if self._is_up():
-                await self._publish(self._registration)
+            await self._publish_state(self._registration, event)
             if time.monotonic() >= self._check_at:
                 await self._check(self._registration)
 
@@ -151,7 +152,7 @@ class Keeper:
         await self._read_published()
         changed = self._write_config(self._registration)
         if self._frpc.adopt():
-            self._n_starts, self._connected = 1, True
+            self._n_starts, self._connected, self._unread = 1, True, True
             self._say(f"frpc {self._frpc.pid} of {self._registration.url} was found and is kept on")
             if changed:
                 await self._restart_frpc("the gateway is at another address than before")
@@ -194,7 +195,7 @@ class Keeper:
             self._n_starts = 0
         self._n_starts += 1
         self._start_at = now + _BACKOFF.seconds(self._n_starts)
-        self._connected = self._ended_it = False
+        self._connected = self._ended_it = self._unread = False
         self._frpc.start()
 
     async def _restart_frpc(self, why: str) -> None:
@@ -227,20 +228,37 @@ class Keeper:
         self._state.forget()
         self._registration = None
 
-    async def _publish(self, registration: Registration | None) -> None:
+    async def _publish_state(self, registration: Registration, event: FrpcEvent | None) -> None:
+        """Publish the URL once frpc serves it, and from then on each interruption and its end."""
+        connects = event is FrpcEvent.CONNECTED
+        # An frpc that connects twice was cut off between. Of one that was found, it is old news.
+        again = connects and self._connected and not self._unread
+        self._connected, self._unread = self._connected or connects, False
+        # Kept until it is published: the store may be away meanwhile.
+        self._interrupted = self._interrupted or again or not self._is_up()
+        is_out = self._published is not None and self._published.url == registration.url
+        if self._interrupted and is_out:
+            await self._publish(registration, connected=False)
+        if self._is_up():
+            self._interrupted = False
+            await self._publish(registration)
+
+    async def _publish(self, registration: Registration | None, *, connected: bool = True) -> None:
         """Publish a URL, or that there is none; what another keeper has published since stays."""
         if registration is None:
             await self._read_published()
         if self._published is None and registration is None:
             return  # nothing of ours is out
         url = None if registration is None else registration.url
-        if self._rival is None and (self._published is None or self._published.url != url):
+        out = None if self._published is None else (self._published.url, self._published.connected)
+        if self._rival is None and out != (url, connected):
             self._published = await publish(
                 self._store,
                 url,
                 tunnel_id=None if registration is None else registration.tunnel_id,
                 keeper=self._keeper,
                 check_seconds=self._config.check_seconds,
+                connected=connected,
             )
 
     async def _read_published(self) -> None:
@@ -261,7 +279,7 @@ class Keeper:
         """The URL that is published and works, as far as we know."""
         if self._registration is None or self._published is None or not self._is_up():
             return None
-        url = self._published.url
+        url = self._published.url if self._published.connected else None
         return url if url == self._registration.url and not self._n_gone else None
 
     def _is_up(self) -> bool:

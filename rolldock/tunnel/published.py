@@ -29,7 +29,13 @@ async def newest(store: Store, known: PublishedTunnel | None = None) -> Publishe
 
 
 async def publish(
-    store: Store, url: str | None, *, tunnel_id: str | None, keeper: str, check_seconds: float
+    store: Store,
+    url: str | None,
+    *,
+    tunnel_id: str | None,
+    keeper: str,
+    check_seconds: float,
+    connected: bool = True,
 ) -> PublishedTunnel:
     """Write a version after the newest, unless the newest says the same.
 
@@ -42,6 +48,7 @@ async def publish(
         record = PublishedTunnel(
             version=1 if current is None else current.version + 1,
             url=url,
+            connected=connected,
             tunnel_id=tunnel_id,
             keeper=keeper,
             check_seconds=check_seconds,
@@ -77,8 +84,8 @@ class PublishedTunnels:
 
 def _says_the_same(one: PublishedTunnel, other: PublishedTunnel) -> bool:
     # Who keeps it and how often it is checked matter only while there is one.
-    fields = ("url",) if other.url is None else ("url", "tunnel_id", "keeper", "check_seconds")
-    return all(getattr(one, name) == getattr(other, name) for name in fields)
+    more = () if other.url is None else ("connected", "tunnel_id", "keeper", "check_seconds")
+    return all(getattr(one, name) == getattr(other, name) for name in ("url", *more))
 
 
 async def _listed(store: Store) -> PublishedTunnel | None:

@@ -1,10 +1,13 @@
 """Where a worker's agents reach the gateway: the address in the settings, or the published tunnel.
 
 An attempt keeps the URL that it began with: once another one is published, what its agent does
-can no longer be believed. Publishes nothing.
+can no longer be believed. An interruption under the same URL costs only the agents that fail of it.
+Publishes nothing.
 """
 
 import asyncio
+import math
+from datetime import datetime
 from typing import Final
 
 from rolldock.errors import StageError
@@ -34,27 +37,38 @@ class Reach:
         self._wait_seconds = settings.tunnel_connect_seconds
         self._published = PublishedTunnels(store)
 
+    @property
+    def uses_tunnel(self) -> bool:
+        """Whether agents reach the gateway through the published tunnel."""
+        return self._gateway_url == TUNNEL
+
     def base_url(self, tunnel_url: str | None) -> str:
         """What an agent is told, ending in /v1."""
         return f"{tunnel_url or self._gateway_url.rstrip('/')}/v1"
 
-    async def tunnel_url(self) -> str | None:
+    async def tunnel_url(self, within_seconds: float = math.inf) -> str | None:
         """The published URL, waited for while there is none; None: agents use no tunnel.
 
+        Args:
+            within_seconds: the longest wait, where the settings allow a longer one.
+
         Raises:
-            StageError: `tunnel_lost`, nothing was published in time.
+            StageError: `tunnel_lost`, no tunnel was up in time.
         """
-        if self._gateway_url != TUNNEL:
+        if not self.uses_tunnel:
             return None
+        patience = min(self._wait_seconds, within_seconds)
         try:
-            async with asyncio.timeout(self._wait_seconds):
-                while (newest := await self._published.newest()) is None or newest.url is None:
+            async with asyncio.timeout(patience):
+                while True:
+                    newest = await self._published.newest()
+                    if newest is not None and newest.url is not None and newest.connected:
+                        return newest.url
                     await asyncio.sleep(_LOOK_SECONDS)
-                return newest.url
         except TimeoutError:
             raise StageError(
                 Cause.TUNNEL_LOST,
-                f"no tunnel to the gateway was published in {self._wait_seconds:g} s: run "
+                f"no tunnel to the gateway was up within {patience:g} s: run "
                 "`rolldock tunnel` with this store, or set ROLLDOCK_GATEWAY_URL to a public URL",
             ) from None
 
@@ -70,8 +84,11 @@ class Reach:
         if newest is None or newest.url != tunnel_url:
             raise StageError(Cause.TUNNEL_LOST, _lost(tunnel_url, newest))
 
-    async def settle(self, tunnel_url: str | None) -> None:
-        """Wait until a loss would have been seen: an agent may have failed of one.
+    async def settle(self, tunnel_url: str | None, since: datetime) -> None:
+        """Wait until a loss or an interruption would be known: an agent may have failed of one.
+
+        Args:
+            since: when its last call was answered; after that nothing shows that the tunnel worked.
 
         Raises:
             StageError: `tunnel_lost`.
@@ -82,9 +99,19 @@ class Reach:
         loop = asyncio.get_running_loop()
         until = loop.time() + newest.check_seconds + _PUBLISH_SECONDS
         while loop.time() < until:
-            await self.check(tunnel_url)
+            await self._check_unbroken(tunnel_url, since)
             await asyncio.sleep(_LOOK_SECONDS)
+        await self._check_unbroken(tunnel_url, since)
+
+    async def _check_unbroken(self, tunnel_url: str | None, since: datetime) -> None:
         await self.check(tunnel_url)
+        newest = await self._published.newest()
+        if newest is not None and (not newest.connected or newest.published_at > since):
+            raise StageError(
+                Cause.TUNNEL_LOST,
+                f"the agent's way to the gateway, {tunnel_url}, was interrupted, and it failed "
+                "before a call was answered again",
+            )
 
 
 def _lost(tunnel_url: str, newest: PublishedTunnel | None) -> str:

@@ -3,7 +3,6 @@
 Files of mode 0600 in one directory, each written whole or not at all. Decides nothing.
 """
 
-import fcntl
 import os
 import uuid
 from collections.abc import Generator
@@ -15,6 +14,7 @@ from prime_tunnel import TunnelInfo
 from pydantic import BaseModel, ValidationError
 
 from rolldock.errors import UsageError
+from rolldock.locks import lock
 from rolldock.models.base import Record
 from rolldock.sandboxd.processes import ProcessIdentity
 
@@ -69,15 +69,12 @@ class StateDir:
         """
         with _usable(self.root):
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+            descriptor = lock(self._lock)
+        if descriptor is None:
             raise UsageError(
                 f"a tunnel is kept in {self.root} already: end that `rolldock tunnel`, or set "
                 "ROLLDOCK_HOME to another directory"
-            ) from None
+            )
         try:
             yield
         finally:

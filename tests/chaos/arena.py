@@ -6,9 +6,10 @@ Two workers, so that a rollout whose worker dies or stalls goes on elsewhere. Pl
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Self
 
 from rolldock.cli.stack.child import Child
@@ -21,6 +22,7 @@ from rolldock.faults.client import FaultClient
 from rolldock.settings import HOME_VARIABLE
 from rolldock.trainer.client import Client
 from tests.chaos.holds import SOCKET_VARIABLE, Holds
+from tests.chaos.tunnel import Tunnel
 from tests.chaos.worker import READY
 
 HEARTBEAT_SECONDS: Final = 2.0
@@ -40,11 +42,12 @@ class Arena:
         self.stack = stack
         self.holds = holds
         self.client: Client
+        self.tunnel: Tunnel | None = None
+        """What agents reach the gateway through; None: they reach it directly."""
         self._workers = workers
-        ports, api_key = stack.ports, stack.settings.prime_api_key
-        self.sandboxd = FaultClient(_origin(ports[Port.SANDBOXD]), api_key)
-        self.gateway = FaultClient(_origin(ports[Port.GATEWAY]))
-        self.model = FaultClient(_origin(ports[Port.SCRIPTED]))
+        self.sandboxd = FaultClient(stack.origin(Port.SANDBOXD), stack.settings.prime_api_key)
+        self.gateway = FaultClient(stack.origin(Port.GATEWAY))
+        self.model = FaultClient(stack.origin(Port.SCRIPTED))
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[Self]:
@@ -89,7 +92,12 @@ class Arena:
 
 
 @asynccontextmanager
-async def arena(home: Path, scripts: Path, say: Callable[[str], None]) -> AsyncGenerator[Arena]:
+async def arena(
+    home: Path,
+    scripts: Path,
+    say: Callable[[str], None],
+    worker_variables: Mapping[str, str] = MappingProxyType({}),
+) -> AsyncGenerator[Arena]:
     """The stack, while the block runs."""
     environment = {
         "ROLLDOCK_HEARTBEAT_SECONDS": f"{HEARTBEAT_SECONDS:g}",
@@ -110,7 +118,8 @@ async def arena(home: Path, scripts: Path, say: Callable[[str], None]) -> AsyncG
     async with AsyncExitStack() as exits:
         stack = await exits.enter_async_context(Stack(options, say))
         holds = await exits.enter_async_context(Holds.listening(socket))
-        env = _variables() | environment | {HOME_VARIABLE: str(home), SOCKET_VARIABLE: str(socket)}
+        where = {HOME_VARIABLE: str(home), SOCKET_VARIABLE: str(socket)}
+        env = _variables() | environment | where | dict(worker_variables)
         children: dict[str, Child] = {}
         for name in _WORKERS:
             program = Program(
@@ -131,7 +140,3 @@ def _variables() -> dict[str, str]:
     foreign = ("PRIME_", "TEMPORAL_", "ROLLDOCK_")
     own = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return own | {"PYTHONUNBUFFERED": "1"}
-
-
-def _origin(port: int) -> str:
-    return f"http://127.0.0.1:{port}"

@@ -2,8 +2,8 @@
 
 `product()` is all of them; `chosen()` is what `make test-all` has the time for. 25 cases cannot
 hold every pair, since 5 processes times 8 stages are 40 pairs already: the choice covers every
-other pair and as many of these as fit. The tunnel is not among the processes yet: it does not exist
-in the code base. Plays nothing.
+other pair and as many of these as fit. The tunnel's processes are not among them: without a tunnel
+there are none (`tunnel_blows.py`). Plays nothing.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""All chaos scenes, one after another on one stack: what `make chaos` runs.
+"""All chaos scenes, one after another on one stack, and on one more: what `make chaos` runs.
 
     python -m tests.chaos.full [--only EXPRESSION] [--report FILE]
 
@@ -18,10 +18,12 @@ from typing import Final
 
 from temporalio.service import RPCError
 
+from rolldock.cli.perform import perform_in_order
 from rolldock.errors import RolldockError
 from tests.chaos.arena import Arena, arena
 from tests.chaos.scenes import Scene, all_scenes
 from tests.chaos.table import Played, report
+from tests.chaos.tunnelled import tunnelled_arena
 from tests.chaos.verdict import Outcome
 
 ROOT: Final = Path(__file__).parents[2]
@@ -29,7 +31,7 @@ SCENE_SECONDS: Final = 150.0
 """More than any scene's own patience: what takes longer hangs in the harness."""
 
 
-def main() -> int:
+async def main() -> int:
     """Read the command line and play."""
     parser = argparse.ArgumentParser(description="The full chaos product")
     parser.add_argument("--only", default="", help="only scenes whose name has this expression")
@@ -38,7 +40,7 @@ def main() -> int:
     scenes = [scene for scene in all_scenes() if re.search(asked.only, scene.name)]
     began = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="rolldock-full-chaos-"))
-    played = asyncio.run(play_all(scenes, directory))
+    played = await play_all(scenes, directory)
     asked.report.write_text(report(played, time.monotonic() - began))
     failed = [scene.name for scene, outcome in played if not outcome.ok]
     _say(f"{len(played)} scenes, {len(failed)} failed; the table is in {asked.report}")
@@ -57,14 +59,17 @@ async def play_all(scenes: list[Scene], directory: Path) -> list[Played]:
     n_stacks = 0
     while len(played) < len(scenes):
         n_stacks += 1
-        async with arena(directory / f"home-{n_stacks}", scripts, _say) as running:
+        needed = tunnelled_arena if scenes[len(played)].tunnel else arena
+        async with needed(directory / f"home-{n_stacks}", scripts, _say) as running:
             await _play_on(running, scenes, played)
     return played
 
 
 async def _play_on(running: Arena, scenes: list[Scene], played: list[Played]) -> None:
-    """Play what is left, until the end or until a scene breaks the stack."""
+    """Play what is left, until the end, a scene for another stack, or one that breaks this one."""
     for scene in scenes[len(played) :]:
+        if scene.tunnel is not (running.tunnel is not None):
+            return
         outcome, usable = await _play_one(running, scene)
         played.append((scene, outcome))
         verdict = "ok" if outcome.ok else "; ".join(outcome.problems)
@@ -91,4 +96,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    perform_in_order(main())

@@ -1,4 +1,4 @@
-"""Everything that the chaos suite can play, by name: blows, endings, troubles."""
+"""Everything that the chaos suite can play, by name: blows, endings, troubles, the tunnel."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -10,6 +10,7 @@ from tests.chaos.cases import Case, Moment, all_cases, chosen, moments
 from tests.chaos.endings import cancel, cancel_twice, stop, terminate
 from tests.chaos.play import play
 from tests.chaos.troubles import TROUBLES, suffer
+from tests.chaos.tunnel_blows import TunnelBlow, strike_tunnel
 from tests.chaos.verdict import Outcome
 
 _TERMINATED_AT: Final = (
@@ -31,6 +32,8 @@ class Scene(NamedTuple):
     play: Callable[[Arena], Awaitable[Outcome]]
     case: Case | None = None
     """Of a blow: its place in the table."""
+    tunnel: bool = False
+    """Whether it is played in an arena behind a tunnel."""
 
 
 def _blow(case: Case) -> Scene:
@@ -50,6 +53,9 @@ _STOP: Final = Scene("stop", stop)
 _TROUBLES: Final = [
     Scene(name, partial(suffer, trouble=trouble)) for name, trouble in TROUBLES.items()
 ]
+_TUNNEL: Final = [
+    Scene(blow, partial(strike_tunnel, blow=blow), tunnel=True) for blow in TunnelBlow
+]
 
 
 def all_scenes() -> list[Scene]:
@@ -61,6 +67,7 @@ def all_scenes() -> list[Scene]:
         _TWICE,
         _STOP,
         *_TROUBLES,
+        *_TUNNEL,
     ]
 
 
@@ -73,4 +80,5 @@ def chosen_scenes() -> list[Scene]:
         _TWICE,
         _STOP,
         *_TROUBLES,
+        *_TUNNEL,
     ]

@@ -5,9 +5,9 @@ import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
+from rolldock.cli.stack.processes import children_of
 from rolldock.errors import UnavailableError
 from tests.chaos.arena import HEARTBEAT_SECONDS, Arena
 from tests.chaos.cases import Blow, Process
@@ -66,8 +66,7 @@ def serving_gateway(arena: Arena) -> int:
     Raises:
         UnavailableError: there is none.
     """
-    parent = arena.stack.processes["gateway"]
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    children = children_of(arena.stack.processes["gateway"])
     if len(children) != 1:
         raise UnavailableError(f"the gateway's parent has {len(children)} children")
-    return int(children[0])
+    return children[0]

@@ -16,8 +16,9 @@ What `make chaos` found, {day}. Each case is one rollout on a whole stack with t
 brought to a moment of a stage, a process is killed (`kill -9`) or paused past the patience of the
 others and resumed, and then the same is asserted of every case: a terminal state, the result stored
 as expected, the agent run once per attempt, no recorded turn asked again, no sandbox left by the
-workflow and none alive after one sweep of the reaper. Timeouts are 2 to 3 s. The tunnel is not
-among the processes: it does not exist yet.
+workflow and none alive after one sweep of the reaper. Timeouts are 2 to 3 s. The tunnel's cases are
+among the faults: its service and frpc are stand-ins, and what is asserted of it beside is that its
+URL is the same afterwards, unless its registration was gone.
 
 {summary}
 """

@@ -18,6 +18,7 @@ from tests.chaos.cases import Moment
 from tests.chaos.endings import cancelled
 from tests.chaos.play import reach, reaching, spec_of
 from tests.chaos.verdict import Expected, Outcome, judge
+from tests.rollouts import alive
 
 
 class Server(StrEnum):
@@ -76,12 +77,8 @@ def _client(arena: Arena, server: Server) -> FaultClient:
 
 
 async def _sandbox(arena: Arena, rollout: str) -> str:
-    [found] = [
-        one.sandbox.id
-        for one in await arena.client.sandboxes()
-        if one.sandbox.owner.rollout == rollout
-    ]
-    return found
+    [found] = await alive(arena.client, rollout)
+    return found.id
 
 
 async def _struck(server: FaultClient, fault: str) -> None:

@@ -12,6 +12,7 @@ from rolldock.models.base import Contract
 from rolldock.models.result import RolloutResult, Status, StopReason
 from tests.chaos.arena import Arena
 from tests.chaos.calls import asked_again
+from tests.rollouts import alive
 
 CASE_SECONDS: Final = 60.0
 """A rollout that is open so long after its blow is lost."""
@@ -109,19 +110,14 @@ async def _status(arena: Arena, rollout: str) -> WorkflowExecutionStatus | None:
 async def _left_alive(arena: Arena, rollout: str, expected: Expected) -> list[str]:
     """What lives when the workflow has closed, and what lives after one sweep."""
     problems: list[str] = []
-    before = await _alive(arena, rollout)
+    before = [sandbox.id for sandbox in await alive(arena.client, rollout)]
     if before and not expected.terminated:
         problems.append(f"left to the reaper: {', '.join(before)}")
     await arena.client.reap(grace_seconds=0)
-    after = await _alive(arena, rollout)
+    after = [sandbox.id for sandbox in await alive(arena.client, rollout)]
     if after:
         problems.append(f"alive after one sweep: {', '.join(after)}")
     return problems
-
-
-async def _alive(arena: Arena, rollout: str) -> list[str]:
-    found = await arena.client.sandboxes()
-    return [one.sandbox.id for one in found if one.sandbox.owner.rollout == rollout]
 
 
 def _differences(result: RolloutResult, expected: Expected) -> list[str]:

@@ -20,6 +20,7 @@ from prime_sandboxes.rpc_command_session import COMMAND_SESSION_START_RPC_METHOD
 
 from rolldock.sandbox.client import Sandboxes, SandboxRequest
 from rolldock.sandbox.labels import Ownership
+from tests.rollouts import host_sandbox
 
 ATTEMPT = "11111111-2222-4333-8444-555555555555"
 OWNER = Ownership(deployment="d", rollout="exp/1/t/0", run="r", attempt=ATTEMPT)
@@ -266,14 +267,4 @@ def sandbox(provider: Provider) -> str:
 @pytest.fixture
 def sandbox_request() -> SandboxRequest:
     """What the attempt's sandbox is to be."""
-    return SandboxRequest(
-        attempt=ATTEMPT,
-        owner=OWNER,
-        image="host",
-        cpu_cores=1,
-        memory_gb=1,
-        disk_gb=1,
-        lifetime_minutes=60,
-        allowed_hosts=None,
-        env={},
-    )
+    return host_sandbox(OWNER)

@@ -10,7 +10,7 @@ from aiohttp import web
 from rolldock.errors import StageError, TransientStageError
 from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes, SandboxRequest
-from rolldock.sandbox.creation import CreateRefused, create_sandbox
+from rolldock.sandbox.creation import CreateRefused, create_sandbox, tunnel_of
 from rolldock.sandbox.labels import Ownership, write_labels
 from rolldock.store import keys
 from rolldock.store.store import Store
@@ -56,6 +56,53 @@ async def test_a_second_try_finds_the_first_ones_sandbox(
     first = await create(sandboxes, store, sandbox_request, max_live=1)
     assert await create(sandboxes, store, sandbox_request, max_live=1) == first
     assert len(provider.alive()) == 1
+
+
+async def test_every_try_asks_for_the_first_ones_tunnel(
+    provider: "Provider", sandboxes: Sandboxes, store: Store, sandbox_request: SandboxRequest
+) -> None:
+    """A key comes with one request only: the tunnel's host is allowed, whatever it is by then."""
+    asked: list[list[str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.json()
+        asked.append(body["network_allowlist"])
+        return web.json_response(provider.make(body))
+
+    provider.instead[CREATE] = answer
+    one, other = (
+        sandbox_request.model_copy(update={"allowed_hosts": ("a.example",), "tunnel_url": url})
+        for url in ("https://t-1.example", "https://t-2.example")
+    )
+    assert await tunnel_of(store, one.attempt) is None
+    first = await create(sandboxes, store, one, max_live=1)
+    assert await create(sandboxes, store, other, max_live=1) == first
+    assert asked == [["a.example", "t-1.example"]] * 2
+    assert await tunnel_of(store, one.attempt) == one.tunnel_url
+
+
+async def test_tries_at_once_ask_for_the_same_tunnel(
+    provider: "Provider", sandboxes: Sandboxes, store: Store, sandbox_request: SandboxRequest
+) -> None:
+    """The one that wrote its mark first decides for all, also for a stalled one."""
+    asked: set[str] = set()
+
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.json()
+        asked.update(body["network_allowlist"])
+        return web.json_response(provider.make(body))
+
+    provider.instead[CREATE] = answer
+    requests = [
+        sandbox_request.model_copy(
+            update={"allowed_hosts": (), "tunnel_url": f"https://t-{n}.example"}
+        )
+        for n in range(8)
+    ]
+    made = await asyncio.gather(
+        *(create(sandboxes, store, request, max_live=9) for request in requests)
+    )
+    assert len(set(made)) == len(asked) == 1
 
 
 async def test_at_the_limit_nothing_is_sent(

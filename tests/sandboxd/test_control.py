@@ -10,6 +10,7 @@ from prime_sandboxes import APIError, AsyncSandboxClient
 from prime_sandboxes.core import UnauthorizedError
 from prime_sandboxes.exceptions import SandboxTimeoutError
 
+from rolldock.sandboxd.network import GATEWAY_HOST
 from tests.sandboxd.support import API_KEY, Sdk, Server, processes_with, until
 
 
@@ -154,6 +155,15 @@ async def test_what_is_refused(sdk: Sdk, changes: dict[str, Any], message: str) 
     """What this server cannot do is refused with 422 and what to do instead."""
     with pytest.raises(APIError, match=f"HTTP 422: .*{message}"):
         await sdk.create(**changes)
+
+
+async def test_a_list_of_the_gateway_alone_is_no_network(sdk: Sdk) -> None:
+    """The gateway is in every sandbox: naming it in a list opens nothing else."""
+    made = await sdk.create(network_allowlist=[GATEWAY_HOST])
+    assert (await sdk.client.get_network(made.id)).policy.allowlist == [GATEWAY_HOST]
+    assert len((await sdk.run(made.id, "tail -n +3 /proc/net/dev")).splitlines()) == 1
+    assert (await sdk.client.set_network(made.id, deny=["*"])).applied
+    await sdk.client.delete(made.id)
 
 
 async def test_network_is_fixed(sdk: Sdk, sandbox: str) -> None:

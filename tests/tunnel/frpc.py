@@ -62,7 +62,10 @@ async def serve(config: dict[str, Any]) -> None:
             "binding_secret": config["metadatas"]["binding_secret"],
         }
         writer.write(json.dumps(login).encode() + b"\n")
-        answer = json.loads(await reader.readline() or b"{}")
+        line = await reader.readline()
+        if not line:
+            raise ConnectionResetError("EOF")
+        answer = json.loads(line)
         if answer.get("error"):
             log("W", f"connect to server error: {answer['error']}")
             return

@@ -2,15 +2,19 @@
 
 The API speaks what `prime_tunnel.TunnelClient` 0.1.15 speaks: register, look, list by label, end.
 In place of frps there is a server for `frpc.py`, and in place of `https://ID.domain` each tunnel
-has a port of its own here. A deregistered tunnel answers 404 while its frpc notices nothing.
+has a port of its own here, or all have one address, told apart by the Host header as at frps. A
+deregistered tunnel answers 404 while its frpc notices nothing, and so does one without an frpc.
 """
 
 import asyncio
 import json
+import re
 import secrets
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -26,6 +30,7 @@ NOT_FOUND = (
     b"not found\n"
 )
 EXPIRES_AT = "2099-01-01T00:00:00Z"
+_HOST = re.compile(rb"^host: *(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -52,11 +57,20 @@ class TunnelService:
     """Ids of the tunnels whose frpc logged in, in order."""
     refusal: tuple[int, str] | None = None
     """The answer to every request of the API; None: it works."""
+    turns_frpc_away: bool = False
+    """Whoever connects as frpc is hung up on."""
+    visits: Counter[str] = field(default_factory=Counter[str])
+    """Connections that an frpc was asked to serve, by the tunnel's id."""
+    public: tuple[str, int] | None = None
+    """Where visitors see all tunnels; None: each at a port of its own."""
     url: str = ""
     frps_port: int = 0
+    public_port: int = 0
+    """Where visitors of all tunnels really come in."""
     _works: dict[str, asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = field(
         default_factory=dict[str, asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
     )
+    _n_urls: int = 0
     _servers: list[asyncio.Server] = field(default_factory=list[asyncio.Server])
     _handlers: "set[asyncio.Task[None]]" = field(default_factory=set["asyncio.Task[None]"])
 
@@ -69,8 +83,9 @@ class TunnelService:
         return [one.tunnel_id for one in self.tunnels.values() if one.status != "expired"]
 
     async def listen(self) -> None:
-        """Start the server that frpc connects to."""
+        """Start the servers that frpc and visitors connect to."""
         self.frps_port = await self._serve(self._on_frpc)
+        self.public_port = await self._serve(partial(self._on_visitor, None))
 
     async def close(self) -> None:
         """Hang up on everybody."""
@@ -122,13 +137,9 @@ class TunnelService:
         assert isinstance(body["local_port"], int)
         tunnel_id = f"t-{secrets.token_hex(6)}"
 
-        async def on_visitor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._on_visitor(tunnel_id, reader, writer)
-
-        port = await self._serve(on_visitor)
         tunnel = Tunnel(
             tunnel_id=tunnel_id,
-            url=f"http://127.0.0.1:{port}",
+            url=await self._new_url(tunnel_id),
             labels=body.get("labels", []),
             token=secrets.token_hex(8),
             binding_secret=secrets.token_hex(8),
@@ -141,6 +152,15 @@ class TunnelService:
             "server_port": self.frps_port,
         }
         return web.json_response({**self._public(tunnel), **more}, status=201)
+
+    async def _new_url(self, tunnel_id: str) -> str:
+        """One that was never used: a port, or another spelling of the one that all share."""
+        if self.public is not None:
+            host, port = self.public
+            self._n_urls += 1
+            return f"http://{host}:{port:0{self._n_urls + 5}}"
+        port = await self._serve(partial(self._on_visitor, tunnel_id))
+        return f"http://127.0.0.1:{port}"
 
     def _public(self, tunnel: Tunnel) -> dict[str, Any]:
         return {
@@ -167,6 +187,8 @@ class TunnelService:
     async def _on_frpc(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         handed_over = False
         try:
+            if self.turns_frpc_away:
+                return
             said = json.loads(await reader.readline() or b"{}")
             work = self._works.pop(said.get("work", ""), None)
             if work is not None:
@@ -197,35 +219,49 @@ class TunnelService:
             if tunnel.status == "connected":
                 tunnel.status = "disconnected"
 
+    def _named(self, head: bytes) -> Tunnel | None:
+        """Whose host a request names."""
+        host = _HOST.search(head)
+        url = f"http://{host[1].decode()}" if host is not None else ""
+        return next((one for one in self.tunnels.values() if one.url == url), None)
+
     async def _on_visitor(
-        self, tunnel_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, tunnel_id: str | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        control, tunnel = self.controls.get(tunnel_id), self.tunnels.get(tunnel_id)
+        """A visitor of one tunnel's own port; None: of the address that all share."""
         try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            tunnel = self._named(head) if tunnel_id is None else self.tunnels.get(tunnel_id)
+            control = None if tunnel is None else self.controls.get(tunnel.tunnel_id)
             if control is None or tunnel is None or tunnel.status == "expired":
-                await reader.readuntil(b"\r\n\r\n")
                 writer.write(NOT_FOUND)
                 await writer.drain()
                 return
+            self.visits[tunnel.tunnel_id] += 1
             visitor = secrets.token_hex(4)
             self._works[visitor] = asyncio.get_running_loop().create_future()
             coming = self._works[visitor]
             control.write(visitor.encode() + b"\n")
             work_reader, work_writer = await asyncio.wait_for(coming, 5)
+            work_writer.write(head)
             try:
                 await asyncio.gather(copy(reader, work_writer), copy(work_reader, writer))
             finally:
                 work_writer.close()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the visitor has left
+        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+            pass  # the visitor has left, or frpc has
         finally:
             writer.close()
 
 
 @asynccontextmanager
-async def tunnel_service() -> AsyncGenerator[TunnelService]:
-    """A service on ports that the system chose."""
-    service = TunnelService()
+async def tunnel_service(public: tuple[str, int] | None = None) -> AsyncGenerator[TunnelService]:
+    """A service on ports that the system chose.
+
+    Args:
+        public: where visitors see its tunnels, if that is another address than `public_port`.
+    """
+    service = TunnelService(public=public)
     await service.listen()
     runner = web.AppRunner(service.application(), access_log=None)
     await runner.setup()

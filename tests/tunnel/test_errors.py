@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.tunnel.conftest import Keepers, eventually
+from tests.tunnel.keepers import Keepers, eventually
 from tests.tunnel.service import TunnelService
 
 WRONG_USAGE = 2

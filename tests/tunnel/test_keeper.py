@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tunnel.conftest import CHECK_SECONDS, Keepers, ask, eventually
+from tests.tunnel.conftest import ask
+from tests.tunnel.keepers import CHECK_SECONDS, Keepers, eventually
 from tests.tunnel.service import TunnelService
 
 
@@ -79,15 +80,42 @@ async def test_the_tunnel_is_adopted_while_the_api_is_down(
 async def test_kill_9_of_frpc_starts_it_again(
     keepers: Keepers, server: int, service: TunnelService
 ) -> None:
-    """Another process serves the same registration, so the URL stays."""
+    """Another process serves the same registration, so the URL stays; the gap is published."""
     await keepers.up(server)
     before, frpc = await keepers.published(), keepers.frpc()
+    service.turns_frpc_away = True
     os.kill(frpc.pid, signal.SIGKILL)
-    await eventually(lambda: len(service.logins) == 2)
+    assert before is not None
+    await keepers.interrupted(before.url)
+    assert (await ask(before.url))[0] == 404
+    service.turns_frpc_away = False
+    await keepers.connected(before.url)
     assert keepers.frpc() != frpc
     assert len(set(service.logins)) == 1
-    assert await ask(await keepers.url(), b"back") == (200, b"got back")
-    assert await keepers.published() == before
+    assert await ask(before.url, b"back") == (200, b"got back")
+    after = await keepers.published()
+    assert after is not None
+    assert after.version == before.version + 2
+
+
+async def test_an_frpc_that_was_cut_off_is_no_secret(
+    keepers: Keepers, server: int, service: TunnelService
+) -> None:
+    """It connects again by itself; that calls were lost meanwhile is published afterwards."""
+    await keepers.up(server)
+    before, frpc = await keepers.published(), keepers.frpc()
+    assert before is not None
+    assert before.tunnel_id is not None
+    service.controls[before.tunnel_id].close()
+
+    async def again() -> bool:
+        after = await keepers.published()
+        return after is not None and after.version == before.version + 2
+
+    await eventually(again)
+    await keepers.connected(before.url)
+    assert keepers.frpc() == frpc
+    assert len(service.logins) == 2
 
 
 @pytest.mark.slow
@@ -98,8 +126,10 @@ async def test_both_killed_come_back_at_the_same_url(keepers: Keepers, server: i
     await keepers.end(first, signal.SIGKILL)
     os.kill(frpc.pid, signal.SIGKILL)
     await keepers.up(server)
-    assert await keepers.published() == before
-    assert await ask(await keepers.url()) == (200, b"got ")
+    assert before is not None
+    assert await keepers.url() == before.url
+    await keepers.connected(before.url)
+    assert await ask(before.url) == (200, b"got ")
 
 
 async def test_a_deregistered_tunnel_gets_a_new_url(
@@ -144,7 +174,8 @@ async def test_a_tunnel_lost_between_two_keepers_is_published_as_lost(
     await keepers.up(server)
     after = await keepers.published()
     assert after is not None
-    assert (after.version, after.url != before.url) == (before.version + 2, True)
+    # The interruption, the loss, the new one.
+    assert (after.version, after.url != before.url) == (before.version + 3, True)
     assert await ask(after.url) == (200, b"got ")
 
 
@@ -247,8 +278,8 @@ async def test_of_two_homes_the_later_has_the_word(
     await keepers.up(server)
     first_url = await keepers.url()
     elsewhere = tmp_path / "elsewhere"
-    variables = {"ROLLDOCK_HOME": str(elsewhere), "ROLLDOCK_STORE": str(keepers.home / "store")}
-    rivals = Keepers(elsewhere, keepers.variables | variables, tmp_path / "rival.log")
+    variables = keepers.variables | {"ROLLDOCK_HOME": str(elsewhere)}
+    rivals = Keepers(elsewhere, keepers.store, variables, tmp_path / "rival.log")
     rival = await rivals.up(server)
     try:
         assert await keepers.url() != first_url
