@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from rolldock.chains import TokenChains
-from rolldock.models.trace import Auxiliary, Sample, Span, Trace
+from rolldock.models.spec import Auxiliary
+from rolldock.models.trace import Sample, Span, Trace
 from rolldock.models.turn import TokenSource, Turn
 from rolldock.trainable import disagreements, temperature
 
@@ -21,15 +22,11 @@ class _Step(NamedTuple):
     trains: bool
 
 
-def _none(_: Turn) -> bool:
-    return False
-
-
 def samples(
     trace: Trace,
     *,
-    is_auxiliary: IsAuxiliary = _none,
-    auxiliary: Auxiliary = Auxiliary.TRAIN,
+    is_auxiliary: IsAuxiliary | None = None,
+    auxiliary: Auxiliary | None = None,
 ) -> list[Sample]:
     """The samples of a trace, in the order of the turns that they end with.
 
@@ -38,21 +35,25 @@ def samples(
     says which and why. A path in which nothing would train is no sample.
 
     Args:
-        is_auxiliary: which turns stand beside the conversation.
-        auxiliary: what becomes of those.
+        is_auxiliary: which turns stand beside the conversation; None: those that the trace names.
+        auxiliary: what becomes of those; None: what the trace says.
 
     Raises:
         BrokenChainError: a turn extends one that is not there.
     """
     chains = TokenChains(trace.turns)
     by_slot = {turn.slot: turn for turn in trace.turns}
-    roles = _roles(chains, is_auxiliary, auxiliary)
+    roles = _roles(chains, is_auxiliary or _named(trace), auxiliary or trace.auxiliary_policy)
     return [_sample(path, by_slot, chains) for path in _paths(chains, roles)]
 
 
-def count_samples(chains: TokenChains) -> int:
-    """How many samples there are where every turn trains, without building them."""
-    return len(_paths(chains, _roles(chains, _none, Auxiliary.TRAIN)))
+def count_samples(trace: Trace, chains: TokenChains) -> int:
+    """How many samples a trace gives, without building them; `chains`: of its turns."""
+    return len(_paths(chains, _roles(chains, _named(trace), trace.auxiliary_policy)))
+
+
+def _named(trace: Trace) -> IsAuxiliary:
+    return lambda turn: turn.slot in trace.auxiliary
 
 
 def _roles(

@@ -8,7 +8,7 @@ import logging
 from datetime import datetime
 from typing import Final
 
-from rolldock.agents.registry import get_agent
+from rolldock.agents.registry import agent_of
 from rolldock.gateway.seal import seal
 from rolldock.models.result import AttemptResult, RolloutResult
 from rolldock.models.stages import SealRequest
@@ -30,10 +30,15 @@ async def seal_attempt(store: Store, request: SealRequest, now: datetime) -> Att
         UnavailableError: the store does not answer.
     """
     attempt = request.attempt.model_copy(update={"ended_at": now})
-    if get_agent(request.order.spec.agent.name).dialect is None:
+    spec = request.order.spec
+    agent = agent_of(spec.agent)
+    if agent.dialect is None:
         return attempt
     try:
-        trace = await seal(store, attempt.attempt, request.order.rollout, now)
+        rollout = request.order.rollout
+        trace = await seal(
+            store, attempt.attempt, rollout, now, rule=agent.auxiliary, policy=spec.auxiliary
+        )
     except (ValueError, KeyError) as error:
         _log.exception("attempt %s: its session cannot be sealed", attempt.attempt)
         said = f"{type(error).__name__}: {error}"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rolldock.chains import BrokenChainError, TokenChains
-from rolldock.models.trace import Auxiliary, Sample
+from rolldock.models.spec import Auxiliary
+from rolldock.models.trace import Sample
 from rolldock.models.turn import Tokens, TokenSource, Turn
 from rolldock.samples import count_samples, samples
 from rolldock.trainable import disagreements
@@ -138,7 +139,7 @@ def test_tokens_are_the_engines_and_each_trains_once(steps: list[Step]) -> None:
     assert trained(found) == Counter(
         logprob for slot in usable for logprob in recording.given[slot].logprobs
     )
-    assert count_samples(TokenChains(trace.turns)) == len(found)
+    assert count_samples(trace, TokenChains(trace.turns)) == len(found)
 
 
 @given(st.lists(st.tuples(st.lists(FEW_IDS), st.lists(FEW_IDS, min_size=1)), min_size=1))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.grading import GradingActivities
     from activities.sandbox import SandboxActivities
     from activities.trace import TraceActivities
-    from rolldock.deadlines import attempt_deadline
+    from rolldock.deadlines import agent_deadline, attempt_deadline
     from rolldock.models.failure import Cause, Failure
     from rolldock.models.result import (
         Artifact,
@@ -27,7 +27,6 @@ with workflow.unsafe.imports_passed_through():
         Status,
         StopReason,
     )
-    from rolldock.models.spec import GRADE_RESERVE_SECONDS
     from rolldock.models.stages import (
         AwaitRequest,
         DeleteRequest,
@@ -291,10 +290,7 @@ class Attempt:
         Raises:
             TimeoutError: it leaves none: what has not run must not be graded.
         """
-        limits = self._order.spec.limits
-        reserve = timedelta(seconds=limits.grade_seconds + GRADE_RESERVE_SECONDS)
-        wanted = workflow.now() + timedelta(seconds=limits.agent_seconds)
-        deadline = min(wanted, self._deadline - reserve)
+        deadline = agent_deadline(self._order.spec.limits, workflow.now(), self._deadline)
         if deadline <= workflow.now():
             raise TimeoutError
         return deadline

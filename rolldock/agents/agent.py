@@ -1,11 +1,13 @@
 """What an agent is to Rolldock: a description, never an act. Activities do what it says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from pydantic import Field, JsonValue
 
 from rolldock.models.base import Contract
+
+from .auxiliary import AuxiliaryRule
 
 AGENTS_ROOT: Final = "/opt/rolldock/agents"
 """Where sandboxes find agents: mounted from a cache, or installed there."""
@@ -48,6 +50,7 @@ class Launch(Contract):
 
 
 LaunchFunction: TypeAlias = Callable[[AgentContext], Launch]
+RefineFunction: TypeAlias = Callable[["Agent", Mapping[str, JsonValue]], "Agent"]
 
 
 class Agent(Contract):
@@ -72,4 +75,8 @@ class Agent(Contract):
     """The task's solution is uploaded to /solution for it: the oracle."""
     options: type[Contract] = Contract
     """The model of its options, each documented there; `Contract` itself: it takes none."""
+    auxiliary: AuxiliaryRule | None = Field(default=None, repr=False)
+    """Which requests begin calls beside its conversation; None: none that are known."""
+    refine: RefineFunction | None = Field(default=None, repr=False)
+    """What its options make of it, beyond what it launches; None: they change nothing else."""
     launch: LaunchFunction = Field(repr=False)

@@ -18,6 +18,7 @@ from pydantic import Field
 from rolldock.models.base import Contract, JsonObject
 
 from .agent import AGENT_LOGS, Agent, AgentContext, Launch
+from .auxiliary import system_says
 
 VERSION: Final = "1.18.33"
 API_KEY_VARIABLE: Final = "ROLLDOCK_API_KEY"
@@ -179,5 +180,6 @@ OPENCODE: Final = Agent(
     requires=("npm", "node"),
     check="bin/opencode",
     options=OpenCodeOptions,
+    auxiliary=lambda turn: system_says(turn, "You are a title generator"),
     launch=_launch,
 )

@@ -59,17 +59,20 @@ async def _specs(client: Client, prepared: Prepared, tasks: list[Task]) -> list[
     return [
         await client.spec(
             task,
-            agent=request.agent,
+            agent=prepared.agent.name,
+            agent_version=prepared.agent.version,
+            agent_options=prepared.agent.options,
+            agent_env=prepared.agent.env,
             endpoint=prepared.endpoint,
             id=f"{request.experiment}/{_in_an_id(task.name)}/{request.agent}/{run_id}/{sample}",
             image=request.image,
-            agent_options=prepared.options,
             limits={"max_turns": request.max_turns, "agent_seconds": request.timeout_seconds},
             experiment=request.experiment,
             purpose=Purpose.EVAL,
             delivery=Delivery(request.delivery),
             sampling=Sampling(temperature=request.temperature, max_tokens=request.max_tokens),
             attempts=request.attempts,
+            tell_deadline=request.tell_deadline,
         )
         for task in tasks
         for sample in range(request.samples)

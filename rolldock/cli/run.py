@@ -1,17 +1,17 @@
 """`rolldock run`: what can be said of the command itself, before any server is needed."""
 
-import json
 from pathlib import Path
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from rolldock.agents.agent import Agent
-from rolldock.agents.registry import check_options, get_agent
+from rolldock.agents.registry import agent_of
+from rolldock.cli.asked_agent import asked_agent
 from rolldock.cli.keys import read_key
 from rolldock.errors import UsageError
 from rolldock.harbor.task import read_task
 from rolldock.models.base import Contract
-from rolldock.models.spec import Delivery
+from rolldock.models.spec import AgentRef, Delivery
 
 
 class RunRequest(Contract):
@@ -19,6 +19,10 @@ class RunRequest(Contract):
 
     tasks: tuple[Path, ...] = Field(min_length=1)
     agent: str
+    agent_version: str | None = None
+    agent_config: Path | None = None
+    agent_env: tuple[str, ...] = ()
+    tell_deadline: bool = False
     model: str | None = None
     model_url: str | None = None
     api_key_env: str | None = None
@@ -44,7 +48,7 @@ class Prepared(Contract):
     request: RunRequest
     endpoint: str | None
     api_key: str | None = Field(repr=False)
-    options: dict[str, JsonValue]
+    agent: AgentRef
 
 
 async def run(request: RunRequest) -> int:
@@ -61,17 +65,21 @@ async def run(request: RunRequest) -> int:
 
 
 def _prepare(request: RunRequest) -> Prepared:
-    agent = get_agent(request.agent)
-    options = _options(request.options)
-    check_options(agent, options)
+    agent = asked_agent(
+        request.agent,
+        version=request.agent_version,
+        config=request.agent_config,
+        options=request.options,
+        env=request.agent_env,
+    )
     _check_names(request.tasks)
     if request.run_id == "":
         raise UsageError("--id is empty: give a part of the rollouts' ids, or leave it out")
     return Prepared(
         request=request,
-        endpoint=_endpoint_name(request, agent),
+        endpoint=_endpoint_name(request, agent_of(agent)),
         api_key=read_key(request.api_key_env),
-        options=options,
+        agent=agent,
     )
 
 
@@ -100,16 +108,3 @@ def _endpoint_name(request: RunRequest, agent: Agent) -> str | None:
             "--endpoint NAME of one that was added before"
         )
     return name
-
-
-def _options(given: tuple[str, ...]) -> dict[str, JsonValue]:
-    options: dict[str, JsonValue] = {}
-    for option in given:
-        name, equals, value = option.partition("=")
-        if not name or not equals:
-            raise UsageError(f"--option {option}: write it as KEY=VALUE")
-        try:
-            options[name] = json.loads(value)
-        except json.JSONDecodeError:
-            options[name] = value
-    return options

@@ -60,6 +60,18 @@ class Delivery(StrEnum):
     LIVE = "live"
 
 
+class Auxiliary(StrEnum):
+    """What becomes of calls beside the conversation, such as titles and compaction."""
+
+    TRAIN = "train"
+    """They train like any other turn."""
+    CONTEXT = "context"
+    """Their tokens stay in the path, with mask 0."""
+    DROP = "drop"
+    """They do not train, and a path does not end in them: their tokens stay only where a turn that
+    is kept extends them, because there they are its prompt."""
+
+
 class TaskRef(Contract):
     """A task by the digest of its bundle; the bundle itself is a blob in the store."""
 
@@ -71,10 +83,13 @@ class AgentRef(Contract):
     """An agent by its registered name."""
 
     name: str = Field(min_length=1, max_length=64)
-    version: str | None = None
+    version: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}$")
     """None: the version pinned by this release."""
     options: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     """Options of that agent, as documented in its file."""
+    env: dict[str, str] = Field(default_factory=dict[str, str])
+    """Variables of its process, over what the agent's file sets. They stand in the history and in
+    the result: no place for keys."""
 
 
 class Sampling(Contract):
@@ -140,3 +155,8 @@ class RolloutSpec(Contract):
     replay_of: RolloutId | None = None
     purpose: Purpose = Purpose.TRAIN
     delivery: Delivery = Delivery.HELD
+    auxiliary: Auxiliary = Auxiliary.TRAIN
+    """What becomes of the calls that the agent's file knows as auxiliary, when samples are made."""
+    tell_deadline: bool = False
+    """Whether the agent learns when its time is over: a line below the instruction, and the
+    variable ROLLDOCK_DEADLINE, in seconds since 1970."""

@@ -4,14 +4,13 @@ With what is read from it: samples (`rolldock/samples.py`) and transitions
 (`rolldock/transitions.py`). Neither is stored.
 """
 
-from enum import StrEnum
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from .base import Contract, Record, UtcTime
 from .session import EndReason, TurnError
-from .spec import RolloutId
+from .spec import Auxiliary, RolloutId
 from .turn import TokenSource, Turn
 
 
@@ -55,19 +54,11 @@ class Trace(Record):
     delivered: tuple[int, ...] = ()
     """Slots whose last byte went to the agent."""
     end_reason: EndReason | None = None
+    auxiliary: tuple[int, ...] = ()
+    """The slots of the turns that stand beside the agent's conversation, as its file knows them."""
+    auxiliary_policy: Auxiliary = Auxiliary.TRAIN
+    """What becomes of those in samples."""
     sealed_at: UtcTime
-
-
-class Auxiliary(StrEnum):
-    """What becomes of calls beside the conversation, such as titles and compaction."""
-
-    TRAIN = "train"
-    """They train like any other turn."""
-    CONTEXT = "context"
-    """Their tokens stay in the path, with mask 0."""
-    DROP = "drop"
-    """They do not train, and a path does not end in them: their tokens stay only where a turn that
-    is kept extends them, because there they are its prompt."""
 
 
 class Span(Contract):

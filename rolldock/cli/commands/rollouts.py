@@ -54,6 +54,19 @@ def run(
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the agent.")
     ] = None,
+    agent_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Options of the agent, as TOML.")
+    ] = None,
+    agent_version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="[default: this release's].")
+    ] = None,
+    agent_env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A variable of the agent's process."),
+    ] = None,
+    tell_deadline: Annotated[
+        bool, typer.Option(help="Tell the agent when its time is over.")
+    ] = False,
     max_in_flight: Annotated[int, typer.Option(min=1, help="Rollouts at once.")] = 32,
     delivery: Annotated[
         DeliveryChoice, typer.Option(help="Whole turns, or as they come.")
@@ -88,6 +101,10 @@ def run(
                 temperature=temperature,
                 max_tokens=max_tokens,
                 options=tuple(option or ()),
+                agent_config=agent_config,
+                agent_version=agent_version,
+                agent_env=tuple(agent_env or ()),
+                tell_deadline=tell_deadline,
                 max_in_flight=max_in_flight,
                 delivery=delivery.value,
                 as_json=as_json,
