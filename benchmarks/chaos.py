@@ -21,6 +21,7 @@ from chaos_monkey import Monkey
 from rich.console import Console
 from rich.table import Table
 
+from rolldock.cli.perform import perform_in_order
 from rolldock.cli.stack.options import Port, StackOptions
 from rolldock.cli.stack.stack import Stack
 from rolldock.faults.client import FaultClient
@@ -169,7 +170,7 @@ async def measure(stack: Stack, given: argparse.Namespace) -> int:
     seconds = time.perf_counter() - began
     report, alive = await sweep(client)
     async with (
-        FaultClient(f"http://127.0.0.1:{stack.ports[Port.SCRIPTED]}") as model,
+        FaultClient(stack.origin(Port.SCRIPTED)) as model,
         Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as sandboxes,
     ):
         ledger = await count(client, results, await model.journal())
@@ -184,4 +185,4 @@ async def measure(stack: Stack, given: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    perform_in_order(main())

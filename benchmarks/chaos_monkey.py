@@ -10,10 +10,10 @@ import signal
 from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 from typing import Final, Self
 
 from rolldock.cli.stack.options import Port
+from rolldock.cli.stack.processes import children_of
 from rolldock.cli.stack.stack import Stack
 from rolldock.errors import RolldockError
 from rolldock.faults.client import FaultClient
@@ -64,10 +64,9 @@ class Monkey:
         self._stack = stack
         self._client = client
         self._random = random.Random(seed)
-        ports = stack.ports
-        self._sandboxd = FaultClient(_origin(ports[Port.SANDBOXD]), stack.settings.prime_api_key)
-        self._model = FaultClient(_origin(ports[Port.SCRIPTED]))
-        self._gateway = FaultClient(_origin(ports[Port.GATEWAY]))
+        self._sandboxd = FaultClient(stack.origin(Port.SANDBOXD), stack.settings.prime_api_key)
+        self._model = FaultClient(stack.origin(Port.SCRIPTED))
+        self._gateway = FaultClient(stack.origin(Port.GATEWAY))
         self.kills: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
 
@@ -102,12 +101,9 @@ class Monkey:
     def _kill_serving_gateway(self) -> None:
         """The child that serves; its parent holds the socket and starts another."""
         parent = self._stack.processes.get("gateway")
-        if parent is None:
-            return
         with suppress(OSError):
-            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-            for child in children:
-                os.kill(int(child), signal.SIGKILL)
+            for child in children_of(parent) if parent is not None else ():
+                os.kill(child, signal.SIGKILL)
 
     async def _misbehave_again_and_again(self, seconds: float) -> None:
         servers = (
@@ -142,7 +138,3 @@ class Monkey:
             await self._stack.ready(name)
         for server in (self._sandboxd, self._model, self._gateway):
             await server.clear()
-
-
-def _origin(port: int) -> str:
-    return f"http://127.0.0.1:{port}"

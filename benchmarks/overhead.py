@@ -10,7 +10,6 @@ timed the same way. Quote the ratio: the seconds are this machine's.
 import argparse
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
 import uuid
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.worker import Worker
 
+from rolldock.cli.perform import perform_in_order
 from rolldock.cli.stack.options import StackOptions
 from rolldock.cli.stack.stack import Stack
 from rolldock.models.result import Status
@@ -114,4 +114,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    perform_in_order(main())

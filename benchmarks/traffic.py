@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import sys
 import tempfile
 import time
@@ -25,7 +24,10 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from rolldock.cli.perform import perform_in_order
 from rolldock.cli.stack.options import Port, StackOptions
+from rolldock.cli.stack.ports import free_port
+from rolldock.cli.stack.processes import children_of
 from rolldock.cli.stack.stack import Stack
 from rolldock.faults.client import FaultClient
 from rolldock.trainer.client import Client
@@ -51,13 +53,6 @@ def patient_script(home: Path) -> Path:
     return directory
 
 
-def free_port() -> int:
-    """A port that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 async def temporal_requests(metrics: str) -> Counter[str]:
     """Requests that the worker has sent to Temporal so far, by operation."""
     async with httpx.AsyncClient(trust_env=False) as http:
@@ -72,8 +67,7 @@ def cpu_seconds(pid: int) -> float:
     """Processor time of a process and its living descendants."""
     own = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     seconds = (int(own[11]) + int(own[12])) / _TICKS
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return seconds + sum(cpu_seconds(int(child)) for child in children)
+    return seconds + sum(cpu_seconds(child) for child in children_of(pid))
 
 
 async def begin(client: Client, n: int) -> None:
@@ -84,7 +78,12 @@ async def begin(client: Client, n: int) -> None:
     async def start(number: int) -> None:
         async with slots:
             spec = await client.spec(
-                task, agent="bash", endpoint="scripted", id=f"traffic/{number}"
+                task,
+                agent="bash",
+                endpoint="scripted",
+                id=f"traffic/{number}",
+                # The first ones wait for as long as it takes to bring up the last.
+                agent_options={"command_timeout_seconds": 86_400},
             )
             await client.start(spec)
 
@@ -123,8 +122,8 @@ async def measure(stack: Stack, metrics: str, n: int, seconds: float) -> None:
     began = time.perf_counter()
     await begin(client, n)
     started_seconds = time.perf_counter() - began
-    address = f"http://127.0.0.1:{stack.ports[Port.SANDBOXD]}"
-    async with FaultClient(address, stack.settings.prime_api_key) as sandboxd:
+    key = stack.settings.prime_api_key
+    async with FaultClient(stack.origin(Port.SANDBOXD), key) as sandboxd:
         await asyncio.sleep(seconds)  # until polls have backed off
         before = (await sandboxd.state()).requests, await temporal_requests(metrics)
         cpu = {name: cpu_seconds(stack.processes[name]) for name in PROCESSES}
@@ -172,4 +171,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    perform_in_order(main())

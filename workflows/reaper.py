@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.reaping import ReapingActivities
     from rolldock.models import names
     from rolldock.models.reaping import SweepReport, SweepRequest
+    from rolldock.sandbox.reaping import count_words
 
 _SWEEP: Final = timedelta(minutes=30)
 _HEARTBEAT: Final = timedelta(seconds=30)
@@ -41,8 +42,8 @@ class ReaperWorkflow:
 
 
 def _words(report: SweepReport) -> str:
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(report.counts.items()))
-    seen = f"{counts or 'no sandboxes'}; {report.n_results} rollouts ended without a result"
+    counts = count_words(report.counts) or "no sandboxes"
+    seen = f"{counts}; {report.n_results} rollouts ended without a result"
     if report.dry_run:
         return f"{seen}; a dry run: nothing was deleted or written"
     return (

@@ -9,7 +9,6 @@ the processes again, and the same rollouts are asked for by their ids, as a rest
 
 import argparse
 import asyncio
-import sys
 import tempfile
 import time
 import uuid
@@ -17,19 +16,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from counted_model import CountedModel, serve_counted, slowed
+from counted_model import CountedModel, serve_counted
+from kills import ROOT, TASKS, options, slowed_scripts
 from rich.console import Console
 from rich.table import Table
 
+from rolldock.cli.perform import perform_in_order
 from rolldock.cli.stack.options import StackOptions
 from rolldock.cli.stack.stack import Stack
 from rolldock.models.result import RolloutResult
 from rolldock.models.spec import RolloutSpec
-from rolldock.scripted.script import Script, load_scripts
+from rolldock.scripted.script import Script
 from rolldock.trainer.client import Client
 
-ROOT: Final = Path(__file__).parents[2]
-TASKS: Final = ("hello-world", "log-analysis", "sales-sqlite", "fix-python-bug")
 PROCESSES: Final = ("worker", "gateway", "sandboxd", "temporal")
 HEARTBEAT_SECONDS: Final = 5.0
 COLUMNS: Final = (
@@ -122,10 +121,8 @@ async def compare(scripts: dict[str, Script], given: argparse.Namespace) -> Tabl
     for column in COLUMNS:
         table.add_column(column, justify="right")
     with tempfile.TemporaryDirectory(prefix="rolldock-kill-") as home:
-        options = StackOptions(
-            home=Path(home), auto_ports=True, agent_cache=ROOT / ".cache" / "agents"
-        )
-        async with serve_counted(scripts) as model, Stack(options) as stack:
+        own = StackOptions(home=Path(home), auto_ports=True, agent_cache=ROOT / ".cache" / "agents")
+        async with serve_counted(scripts) as model, Stack(own) as stack:
             settings = stack.settings.model_copy(update={"heartbeat_seconds": HEARTBEAT_SECONDS})
             client = await Client.connect(settings)
             await client.add_endpoint("counted", url=f"{model.address}/v1", model="scripted")
@@ -136,20 +133,10 @@ async def compare(scripts: dict[str, Script], given: argparse.Namespace) -> Tabl
 
 async def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rollouts", type=int, default=4, help=f"of each of {len(TASKS)} tasks")
-    parser.add_argument("--at-once", type=int, default=8)
-    parser.add_argument("--shares", type=float, nargs="*", default=[0.25, 0.5, 0.75])
-    parser.add_argument("--reply-seconds", type=float, default=1.0, help="the model's, per turn")
-    given = parser.parse_args()
-    written = load_scripts(ROOT / "examples" / "scripts")
-    scripts = {
-        task: slowed(written[task], reply_seconds=given.reply_seconds, command_seconds=0)
-        for task in TASKS
-    }
-    Console(width=140).print(await compare(scripts, given))
+    given = options(__doc__).parse_args()
+    Console(width=140).print(await compare(slowed_scripts(given.reply_seconds), given))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    perform_in_order(main())

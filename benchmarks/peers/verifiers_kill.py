@@ -18,17 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from counted_model import CountedModel, serve_counted, slowed
+from counted_model import CountedModel, serve_counted
+from kills import TASKS, options, slowed_scripts
 from leftovers import Mark
 from rich.console import Console
 from rich.table import Table
 from verifiers_peer import ROOT, VerifiersRun, install
 
 from rolldock.errors import RolldockError, UnavailableError
-from rolldock.scripted.script import Script, load_scripts
+from rolldock.scripted.script import Script
 
-TASKS: Final = ("hello-world", "log-analysis", "sales-sqlite", "fix-python-bug")
-"""All but start-service: it needs a port of its own, which the runtime cannot give."""
 RUN_SECONDS: Final = 600
 LATER_SECONDS: Final = 1
 """When the leftover processes are counted: all that ends by itself at once has ended."""
@@ -204,15 +203,7 @@ async def _counted(
 async def compare(given: argparse.Namespace) -> Table:
     """Both runs as a table."""
     await install()
-    written = load_scripts(ROOT / "examples" / "scripts")
-    scripts = {
-        task: slowed(
-            written[task],
-            reply_seconds=given.reply_seconds,
-            command_seconds=given.command_seconds,
-        )
-        for task in TASKS
-    }
+    scripts = slowed_scripts(given.reply_seconds, given.command_seconds)
     table = Table(title=f"verifiers 0.4.0, subprocess runtime, {given.at_once} rollouts at once")
     for column in COLUMNS:
         table.add_column(column, justify="right")
@@ -225,11 +216,7 @@ async def compare(given: argparse.Namespace) -> Table:
 
 async def main() -> int:
     """Install the peer, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rollouts", type=int, default=4, help=f"of each of {len(TASKS)} tasks")
-    parser.add_argument("--at-once", type=int, default=8)
-    parser.add_argument("--shares", type=float, nargs="*", default=[0.25, 0.5, 0.75])
-    parser.add_argument("--reply-seconds", type=float, default=1.0, help="the model's, per turn")
+    parser = options(__doc__)
     parser.add_argument("--command-seconds", type=float, default=0.0, help="added to each command")
     given = parser.parse_args()
     try:

@@ -7,19 +7,15 @@ own `subprocess` runtime; of ours are only the task folders, through `verifiers/
 import asyncio
 import json
 import os
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from rolldock.errors import UnavailableError
+import environments
+from environments import CACHE, ROOT, uv
 
-ROOT: Final = Path(__file__).parents[2]
 PLUGIN: Final = Path(__file__).parent / "verifiers"
-REQUIREMENTS: Final = PLUGIN / "requirements.txt"
-CACHE: Final = ROOT / ".cache" / "peers"
-ENVIRONMENT: Final = CACHE / "verifiers"
+ENVIRONMENT: Final = environments.environment("verifiers")
 HOME: Final = CACHE / "home"
 """The peer's HOME: it makes its work directories under `~/.cache/verifiers`."""
 WORK_DIRECTORIES: Final = HOME / ".cache" / "verifiers" / "runtimes" / "subprocess"
@@ -94,41 +90,12 @@ class VerifiersRun:
 
 
 async def install() -> None:
-    """Make the peer's environment, unless one of exactly these requirements is there.
+    """Make the peer's environment, unless it is there.
 
     Raises:
         UnavailableError: uv is missing, or the packages cannot be had.
     """
-    stamp = ENVIRONMENT / ".installed"
-    wanted = REQUIREMENTS.read_text()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-    await _uv("venv", "--quiet", "--python", sys.executable, str(ENVIRONMENT))
-    python = str(ENVIRONMENT / "bin" / "python")
-    await _uv("pip", "sync", "--quiet", "--compile-bytecode", "--python", python, str(REQUIREMENTS))
-    stamp.write_text(wanted)
-
-
-async def _uv(*arguments: str) -> None:
-    process = await asyncio.create_subprocess_exec(uv(), *arguments)
-    if await process.wait():
-        raise UnavailableError(
-            f"uv {arguments[0]} failed for {ENVIRONMENT}: see its own words above"
-        )
-
-
-def uv() -> Path:
-    """The uv that `make` uses too; the peer calls it for its agents' environments.
-
-    Raises:
-        UnavailableError: there is none.
-    """
-    own = ROOT / ".cache" / "uv" / "bin" / "uv"
-    found = shutil.which("uv")
-    if found is None and not own.exists():
-        raise UnavailableError("uv is missing: install it, or run `make sync` on a machine without")
-    return Path(found or own)
+    await environments.install("verifiers")
 
 
 def _environment() -> dict[str, str]:

@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Coroutine
+from types import FrameType
 from typing import Final, NoReturn
 
 import typer
@@ -27,6 +28,20 @@ def perform(action: Coroutine[object, object, int]) -> NoReturn:
     for Ctrl-C, else the action's own.
     """
     leave(_code_of(action))
+
+
+def perform_in_order(action: Coroutine[object, object, int]) -> NoReturn:
+    """As `perform`, for what has a stack of its own: also SIGTERM ends it as Ctrl-C does.
+
+    Ctrl-C also where a shell has had it ignored, as shells do for what they start with `&`.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _press_ctrl_c)
+    perform(action)
+
+
+def _press_ctrl_c(_: int, __: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)
 
 
 def leave(code: int) -> NoReturn:

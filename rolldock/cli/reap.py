@@ -7,6 +7,7 @@ from rolldock.cli.connection import connected
 from rolldock.cli.console import cells, console, table
 from rolldock.cli.text import plain
 from rolldock.models.reaping import SweepReport, SweptSandbox
+from rolldock.sandbox.reaping import count_words
 
 _FAILED = 1
 
@@ -37,8 +38,7 @@ def judged_table(swept: tuple[SweptSandbox, ...] | list[SweptSandbox]) -> Table:
 def _print(report: SweepReport) -> None:
     if report.swept:
         console().print(judged_table(report.swept))
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(report.counts.items()))
-    typer.echo(f"sandboxes of this deployment: {counts or 'none'}")
+    typer.echo(f"sandboxes of this deployment: {count_words(report.counts) or 'none'}")
     if report.dry_run:
         typer.echo("dry run: nothing was deleted or written")
     else:

@@ -37,7 +37,8 @@ async def delete_sandboxes(
     """Delete every sandbox of an attempt, and return their ids once all are gone.
 
     Args:
-        owner: with the attempt.
+        owner: with the attempt. Its run does not matter: after a reset the sandbox of a replayed
+            create carries the old run's label.
         sandbox_id: what create returned; None where it never answered.
         create_sent: False where it is certain that no create reached the provider.
         settle_seconds: how long after the tombstone a create without a reply may still show.
@@ -47,7 +48,7 @@ async def delete_sandboxes(
         UnavailableError: the store fails; what could be found is deleted all the same, and the
             caller retries until the tombstone is written.
     """
-    attempt = str(owner.attempt)
+    attempt, owner = str(owner.attempt), owner.model_copy(update={"run": None})
     try:
         settled_at = await _bury(store, attempt) + timedelta(seconds=settle_seconds)
         expected = create_sent and await store.get(keys.create_sent(attempt)) is not None
@@ -56,6 +57,20 @@ async def delete_sandboxes(
         raise
     return await _delete_found(
         sandboxes, owner, sandbox_id, settled_at=settled_at if expected else None
+    )
+
+
+async def delete_listed(
+    sandboxes: Sandboxes, store: Store, owner: Ownership, sandbox_id: str
+) -> None:
+    """Delete a sandbox that was listed, whose attempt nobody goes on with; its tombstone first.
+
+    Raises:
+        StageError: the provider fails; the caller retries.
+        UnavailableError: the store fails; the caller retries.
+    """
+    await delete_sandboxes(
+        sandboxes, store, owner, sandbox_id=sandbox_id, create_sent=False, settle_seconds=0
     )
 
 

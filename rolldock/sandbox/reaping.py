@@ -7,14 +7,14 @@ rollout is never read as its end. It knows no Temporal: `look_up` says what has 
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from rolldock.errors import RolldockError
 from rolldock.models.reaping import SweptSandbox, Verdict
 from rolldock.sandbox.client import Sandboxes, SandboxSummary
-from rolldock.sandbox.deletion import delete_sandboxes
+from rolldock.sandbox.deletion import delete_listed
 from rolldock.sandbox.labels import Ownership
 from rolldock.store.store import Store
 
@@ -101,14 +101,7 @@ async def delete_orphans(
                 state = await look_up(str(orphan.rollout), orphan.run)
                 if state.is_open:
                     return orphan.model_copy(update={"verdict": Verdict.OPEN, "why": state.why})
-                await delete_sandboxes(
-                    sandboxes,
-                    store,
-                    owner,
-                    sandbox_id=orphan.sandbox_id,
-                    create_sent=False,
-                    settle_seconds=0,
-                )
+                await delete_listed(sandboxes, store, owner, orphan.sandbox_id)
         except RolldockError as error:
             return orphan.model_copy(update={"error": str(error)})
         except TimeoutError:
@@ -122,3 +115,8 @@ async def delete_orphans(
 def count(judged: Sequence[SweptSandbox]) -> dict[Verdict, int]:
     """How many of each verdict; verdicts that none got are left out."""
     return dict(Counter(one.verdict for one in judged))
+
+
+def count_words(counts: Mapping[Verdict, int]) -> str:
+    """The counts for a reader; empty where there are none."""
+    return ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items()))

@@ -1,13 +1,11 @@
-"""Ending what an earlier run of the same rollout left: its attempts are nobody's any more.
+"""What an earlier run of the same rollout left: its attempts are nobody's any more.
 
 A reset begins a new run of a rollout beside what the old one made. Where the new run starts before
 the create, it draws another attempt, and the old attempt's sandbox would live beside its own.
 """
 
 from rolldock.sandbox.client import Sandboxes, SandboxSummary
-from rolldock.sandbox.deletion import delete_sandboxes
 from rolldock.sandbox.labels import Ownership
-from rolldock.store.store import Store
 
 
 async def superseded(sandboxes: Sandboxes, owner: Ownership) -> list[SandboxSummary]:
@@ -25,20 +23,3 @@ async def superseded(sandboxes: Sandboxes, owner: Ownership) -> list[SandboxSumm
         for found in await sandboxes.owned(of_rollout)
         if found.owner.attempt not in (None, owner.attempt) and found.owner.run != owner.run
     ]
-
-
-async def delete_superseded(sandboxes: Sandboxes, store: Store, found: SandboxSummary) -> None:
-    """Delete the sandbox of a superseded attempt, its tombstone first.
-
-    Raises:
-        StageError: the provider fails; the caller retries.
-        UnavailableError: the store fails; the caller retries.
-    """
-    await delete_sandboxes(
-        sandboxes,
-        store,
-        found.owner.model_copy(update={"run": None}),
-        sandbox_id=found.id,
-        create_sent=False,
-        settle_seconds=0,
-    )

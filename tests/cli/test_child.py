@@ -16,10 +16,10 @@ from rolldock.cli.stack.child import Child
 from rolldock.cli.stack.program import Program
 from rolldock.errors import UnavailableError
 
-SERVES = "import time; print('listening on somewhere', flush=True); time.sleep(600)"
+SERVES = "import signal; print('listening on somewhere', flush=True); signal.pause()"
 SLOW_TO_END = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    "print('listening on somewhere', flush=True); time.sleep(600)"
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "print('listening on somewhere', flush=True); signal.pause()"
 )
 PARENT = """
 import asyncio, os, sys
@@ -110,9 +110,9 @@ async def test_failing_again_and_again_backs_off(tmp_path: Path) -> None:
             tried.set()
 
     once = (
-        "import pathlib, sys, time; mark = pathlib.Path('{mark}')\n"
+        "import pathlib, signal, sys; mark = pathlib.Path('{mark}')\n"
         "if mark.exists(): sys.exit('no second time')\n"
-        "mark.touch(); print('listening on somewhere', flush=True); time.sleep(600)"
+        "mark.touch(); print('listening on somewhere', flush=True); signal.pause()"
     ).format(mark=tmp_path / "mark")
     async with started(once, tmp_path, say) as child:
         child.kill()

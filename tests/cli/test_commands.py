@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,37 +18,18 @@ from rolldock.errors import UsageError
 from rolldock.models.result import RolloutResult, Status
 from rolldock.trainer.client import Client
 
+if TYPE_CHECKING:
+    from tests.cli.conftest import Say
+
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.skipif(os.geteuid() != 0, reason="the bubblewrap backend needs root"),
+    pytest.mark.usefixtures("beside_the_stack"),
 ]
 
 ROLLDOCK = Path(sys.executable).with_name("rolldock")
 ROOT = Path(__file__).parents[2]
 HELLO = ROOT / "examples" / "tasks" / "hello-world"
-
-Say = Callable[[Awaitable[int]], Awaitable[str]]
-
-
-@pytest.fixture(autouse=True)
-def beside_the_stack(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands find the stack by its home, as if they were typed beside it."""
-    for name in list(os.environ):
-        if name.startswith(("ROLLDOCK_", "PRIME_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("ROLLDOCK_HOME", str(stack.home.root))
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Runs a command's action, which must succeed, and returns what it printed on stdout."""
-
-    async def run_action(action: Awaitable[int]) -> str:
-        capsys.readouterr()
-        assert await action == 0
-        return capsys.readouterr().out
-
-    return run_action
 
 
 def oracle(run_id: str, **fields: object) -> RunRequest:
@@ -74,14 +55,14 @@ async def test_json_has_only_results_on_stdout(client: Client) -> None:
     assert process.returncode == 0
 
 
-async def test_same_id_again_attaches(client: Client, say: Say) -> None:
+async def test_same_id_again_attaches(client: Client, say: "Say") -> None:
     """The same command with the same --id gives the stored results and runs nothing again."""
     first = json.loads(await say(run(oracle("again", as_json=True))))
     second = json.loads(await say(run(oracle("again", as_json=True))))
     assert second["run"] == first["run"]
 
 
-async def test_same_id_with_another_spec_is_refused(client: Client, say: Say) -> None:
+async def test_same_id_with_another_spec_is_refused(client: Client, say: "Say") -> None:
     """An id that belongs to another spec is refused, and the difference is named."""
     await say(run(oracle("taken", as_json=True)))
     with pytest.raises(UsageError, match="attempts: 3 -> 2"):
@@ -103,7 +84,7 @@ async def test_a_rollout_that_is_not_graded_has_exit_code_1(
     assert "verifier/test-stdout.txt" in shown
 
 
-async def test_a_rollout_is_listed_and_shown(client: Client, say: Say) -> None:
+async def test_a_rollout_is_listed_and_shown(client: Client, say: "Say") -> None:
     """`ls`, `show` and `trace` find a rollout with turns by its id, as text and as JSON."""
     request = oracle("seen", agent="bash", endpoint="scripted", experiment="seen")
     table = await say(run(request))
@@ -124,7 +105,7 @@ async def test_a_rollout_is_listed_and_shown(client: Client, say: Say) -> None:
     assert len(json.loads(await say(trace.trace(rollout, as_json=True)))["turns"]) == 3
 
 
-async def test_ctrl_c_leaves_rollouts_that_can_be_cancelled(client: Client, say: Say) -> None:
+async def test_ctrl_c_leaves_rollouts_that_can_be_cancelled(client: Client, say: "Say") -> None:
     """Ctrl-C during `run` says how to go on and ends nothing; `cancel` ends it."""
     rollout = "default/long-wait/bash/interrupted/0"
     task = ROOT / "tests" / "tasks" / "long-wait"
@@ -158,7 +139,7 @@ async def test_unknown_rollouts_are_named(client: Client) -> None:
         await cancel.cancel(["no/one"])
 
 
-async def test_endpoints_are_added_and_listed(client: Client, stack: Stack, say: Say) -> None:
+async def test_endpoints_are_added_and_listed(client: Client, stack: Stack, say: "Say") -> None:
     """`endpoint add` asks the server first; `endpoint ls` shows the newest version and no key."""
     url = stack.scripted_url
     os.environ["SOME_MODEL_KEY"] = "sk-not-to-be-shown"
@@ -180,7 +161,7 @@ async def test_a_refusing_model_server_is_no_endpoint(client: Client) -> None:
     assert "refused" not in " ".join(rollout.id for rollout in await client.live())
 
 
-async def test_agents_are_listed(client: Client, say: Say) -> None:
+async def test_agents_are_listed(client: Client, say: "Say") -> None:
     """`agents ls` has every agent with its pinned version."""
     listed = await say(agents.ls())
     for name in ("bash", "nop", "opencode", "oracle"):

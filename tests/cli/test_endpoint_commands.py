@@ -1,7 +1,6 @@
 """`rolldock endpoint pause`, `resume`, `update`: what they say and what they leave behind."""
 
-import os
-from collections.abc import Awaitable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,34 +9,21 @@ from rolldock.cli.stack.stack import Stack
 from rolldock.errors import UsageError
 from rolldock.trainer.client import Client
 
+if TYPE_CHECKING:
+    from tests.cli.conftest import Say
 
-@pytest.fixture(autouse=True)
-def beside_the_stack(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands find the stack by its home, as if they were typed beside it."""
-    for name in list(os.environ):
-        if name.startswith(("ROLLDOCK_", "PRIME_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("ROLLDOCK_HOME", str(stack.home.root))
+pytestmark = pytest.mark.usefixtures("beside_the_stack")
 
 
-async def said(capsys: pytest.CaptureFixture[str], action: Awaitable[int]) -> str:
-    """What a command's action, which must succeed, prints on stdout."""
-    capsys.readouterr()
-    assert await action == 0
-    return capsys.readouterr().out
-
-
-async def test_pause_update_resume(
-    client: Client, stack: Stack, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_pause_update_resume(client: Client, stack: Stack, say: "Say") -> None:
     """Each says version, state and policy; `ls` shows them."""
     await client.add_endpoint("trained", url=stack.scripted_url, model="m")
-    paused = await said(capsys, endpoints.pause("trained", timeout_seconds=5))
+    paused = await say(endpoints.pause("trained", timeout_seconds=5))
     assert "endpoint trained version 3 is paused: no call is open" in paused
-    updated = await said(capsys, endpoints.update("trained", policy_version="step-1"))
+    updated = await say(endpoints.update("trained", policy_version="step-1"))
     assert "version 4 is paused, policy step-1" in updated
-    assert '"paused":true' in await said(capsys, endpoints.ls(as_json=True))
-    resumed = await said(capsys, endpoints.resume("trained", policy_version="step-2"))
+    assert '"paused":true' in await say(endpoints.ls(as_json=True))
+    resumed = await say(endpoints.resume("trained", policy_version="step-2"))
     assert "version 5 takes calls, policy step-2" in resumed
 
 

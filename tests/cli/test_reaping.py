@@ -1,10 +1,10 @@
 """What leaks is visible and is swept up: the commands, the search attribute, the metrics."""
 
 import os
-import socket
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -12,12 +12,16 @@ import pytest_asyncio
 
 from rolldock.cli import reap, sandboxes
 from rolldock.cli.stack.options import Port, StackOptions
+from rolldock.cli.stack.ports import free_port
 from rolldock.cli.stack.stack import Stack
 from rolldock.faults.client import FaultClient
 from rolldock.faults.model import Answer, Fault
 from rolldock.models import names
 from rolldock.models.result import Status
 from rolldock.trainer.client import Client
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Beside
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
@@ -47,9 +51,7 @@ class Leaky:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def leaky(stack_options: Callable[[bool], StackOptions]) -> AsyncGenerator[Leaky, None]:
     """A stack with faults and metrics."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        metrics = f"127.0.0.1:{probe.getsockname()[1]}"
+    metrics = f"127.0.0.1:{free_port()}"
     options = stack_options(True)
     environment = options.environment | {"ROLLDOCK_METRICS_ADDRESS": metrics}
     faulty = options.model_copy(update={"faults": True, "environment": environment})
@@ -58,21 +60,21 @@ async def leaky(stack_options: Callable[[bool], StackOptions]) -> AsyncGenerator
 
 
 async def test_a_sandbox_that_cannot_be_deleted_is_seen_and_swept_up(
-    leaky: Leaky, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    leaky: Leaky,
+    beside: "Beside",
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The result stands, the workflow says `leaked`, the commands and metrics show it; one sweep
     ends it."""
     stack = leaky.stack
-    for name in list(os.environ):
-        if name.startswith(("ROLLDOCK_", "PRIME_", "TEMPORAL_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("ROLLDOCK_HOME", str(stack.home.root))
+    beside(stack)
     monkeypatch.setenv("ROLLDOCK_GRACE_SECONDS", "0")
     hasty = stack.settings.model_copy(update={"cleanup_hours": CLEANUP_SECONDS / 3600})
     client = await Client.connect(hasty)
-    address = f"http://127.0.0.1:{stack.ports[Port.SANDBOXD]}"
     spec = await client.spec(HELLO, agent="nop")
-    async with FaultClient(address, stack.settings.prime_api_key) as sandboxd:
+    key = stack.settings.prime_api_key
+    async with FaultClient(stack.origin(Port.SANDBOXD), key) as sandboxd:
         refused = Fault(method="DELETE", path=".*", action=Answer(status=500), times=None)
         await sandboxd.add(refused)
         handle = await client.start(spec)

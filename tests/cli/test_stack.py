@@ -15,9 +15,10 @@ import pytest_asyncio
 from rolldock.cli.stack.options import StackOptions
 from rolldock.cli.stack.processes import processes_of
 from rolldock.cli.stack.stack import Stack
-from rolldock.sandbox.client import Sandboxes, SandboxRequest
+from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.labels import Ownership
 from rolldock.settings import Settings
+from tests.rollouts import host_sandbox
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -146,17 +147,7 @@ def sandboxes_of(settings: Settings):
 
 
 async def create_sandbox(settings: Settings) -> str:
-    request = SandboxRequest(
-        attempt=ATTEMPT,
-        owner=Ownership(deployment="some-deployment", attempt=ATTEMPT),
-        image="host",
-        cpu_cores=1,
-        memory_gb=1,
-        disk_gb=1,
-        lifetime_minutes=5,
-        allowed_hosts=(),
-        env={},
-    )
+    request = host_sandbox(Ownership(deployment="some-deployment", attempt=ATTEMPT))
     async with sandboxes_of(settings) as sandboxes:
         created, runs = await sandboxes.create(request)
         await sandboxes.wait_until_running(created, said_to_run=runs)

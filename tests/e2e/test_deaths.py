@@ -9,8 +9,9 @@ from rolldock.cli.stack.stack import Stack
 from rolldock.models.failure import Cause
 from rolldock.models.result import Status
 from rolldock.sandbox import jobs
-from rolldock.sandbox.client import Sandboxes
-from rolldock.trainer.client import Client, OwnedSandbox
+from rolldock.sandbox.client import Sandboxes, SandboxSummary
+from rolldock.trainer.client import Client
+from tests.rollouts import alive
 
 LONG_WAIT = Path(__file__).parents[2] / "tests" / "tasks" / "long-wait"
 
@@ -46,14 +47,14 @@ async def test_kill_9_leaves_the_agent_running(stack: Stack, client: Client, pro
     assert [turn.slot for turn in trace.turns] == [0, 1]
 
 
-async def _once_waiting(client: Client, sandboxes: Sandboxes, rollout: str) -> OwnedSandbox:
+async def _once_waiting(client: Client, sandboxes: Sandboxes, rollout: str) -> SandboxSummary:
     """The rollout's sandbox, once its agent waits for /tmp/go."""
     while True:
-        for one in await client.sandboxes():
+        for one in await alive(client, rollout):
             # One that is still being made is listed too, and runs no commands yet.
-            if one.sandbox.owner.rollout == rollout and one.sandbox.status == "RUNNING":
+            if one.status == "RUNNING":
                 seen = await sandboxes.run(
-                    one.sandbox.id,
+                    one.id,
                     "test -e /tmp/waiting",
                     timeout_seconds=10,
                     otherwise=Cause.INTERNAL,
@@ -62,16 +63,14 @@ async def _once_waiting(client: Client, sandboxes: Sandboxes, rollout: str) -> O
                     return one
 
 
-async def _agent(sandboxes: Sandboxes, sandbox: OwnedSandbox) -> str:
+async def _agent(sandboxes: Sandboxes, sandbox: SandboxSummary) -> str:
     """Pid and start time of the agent's process."""
-    launch, _, _, _ = jobs.paths(jobs.job_id(str(sandbox.sandbox.owner.attempt)))
+    launch, _, _, _ = jobs.paths(jobs.job_id(str(sandbox.owner.attempt)))
     command = f"p=$(cat {launch}/pid) && echo $p && cut -d' ' -f22 /proc/$p/stat"
     return await _run(sandboxes, sandbox, command)
 
 
-async def _run(sandboxes: Sandboxes, sandbox: OwnedSandbox, command: str) -> str:
-    done = await sandboxes.run(
-        sandbox.sandbox.id, command, timeout_seconds=10, otherwise=Cause.INTERNAL
-    )
+async def _run(sandboxes: Sandboxes, sandbox: SandboxSummary, command: str) -> str:
+    done = await sandboxes.run(sandbox.id, command, timeout_seconds=10, otherwise=Cause.INTERNAL)
     assert done.exit_code == 0, done.stderr
     return done.stdout

@@ -1,7 +1,7 @@
 """Agents, tests and health checks that will not end: each is ended on time, and nothing is left."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from rolldock.models import names
 from rolldock.models.failure import Cause
 from rolldock.models.result import RolloutResult, Stage, Status, StopReason
 from rolldock.models.stages import RolloutRequest
-from rolldock.trainer.client import Client, OwnedSandbox
+from rolldock.trainer.client import Client
 from rolldock.trainer.specs import spec_digest
+from tests.rollouts import alive
 
 TASKS = Path(__file__).parents[2] / "tests" / "tasks"
 STATUSES = r"/api/v1/sandbox/background-jobs/status:batchGet"
@@ -29,8 +30,6 @@ TAIL_BYTES = 1024 * 1024
 """What is kept of a log that is too large to be kept."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-Alive = Callable[[str], Awaitable[list[OwnedSandbox]]]
 
 
 async def run(
@@ -47,17 +46,17 @@ async def hostile_processes(stack: Stack) -> list[str]:
     return [command for command in commands.values() if command.startswith("hostile-")]
 
 
-async def assert_nothing_left(stack: Stack, alive: Alive, rollout: str) -> None:
+async def assert_nothing_left(stack: Stack, client: Client, rollout: str) -> None:
     """No sandbox of it, and nothing of what ran in it on this machine."""
     async with asyncio.timeout(10):
-        while await alive(rollout):
+        while await alive(client, rollout):
             await asyncio.sleep(0.05)
     assert await hostile_processes(stack) == []
 
 
 @pytest.mark.slow
 async def test_an_agent_that_ignores_sigterm_is_killed_and_graded(
-    stack: Stack, client: Client, alive: Alive
+    stack: Stack, client: Client
 ) -> None:
     """Past its seconds and the grace it is killed with its group; the tests find nothing of it."""
     running = asyncio.create_task(run(client, "agent-deaf", limits={"agent_seconds": 2}))
@@ -69,23 +68,21 @@ async def test_an_agent_that_ignores_sigterm_is_killed_and_graded(
     assert len(result.attempts) == 1
     assert result.timings[Stage.AWAIT_AGENT] < 2 + SLACK_SECONDS
     assert result.timings[Stage.STOP_AGENT] < 5 + SLACK_SECONDS
-    await assert_nothing_left(stack, alive, result.rollout)
+    await assert_nothing_left(stack, client, result.rollout)
 
 
 async def test_services_that_an_agent_leaves_live_until_the_sandbox_goes(
-    stack: Stack, client: Client, alive: Alive
+    stack: Stack, client: Client
 ) -> None:
     """Daemons in sessions of their own hold nothing up: graded beside them, gone with it."""
     result = await run(client, "agent-forks", limits={"agent_seconds": 30})
     assert (result.status, result.reward) == (Status.COMPLETED, 1.0), result.failure
     assert result.stop_reason is StopReason.AGENT_COMPLETED
-    await assert_nothing_left(stack, alive, result.rollout)
+    await assert_nothing_left(stack, client, result.rollout)
 
 
 @pytest.mark.slow
-async def test_output_without_end_is_cut_and_graded(
-    stack: Stack, client: Client, alive: Alive
-) -> None:
+async def test_output_without_end_is_cut_and_graded(stack: Stack, client: Client) -> None:
     """The last part of it is kept, also while a leftover process goes on writing."""
     result = await run(client, "agent-floods", limits={"agent_seconds": 3})
     assert (result.status, result.reward) == (Status.COMPLETED, 1.0), result.failure
@@ -94,12 +91,12 @@ async def test_output_without_end_is_cut_and_graded(
     assert kept["agent/oracle.txt"].truncated
     assert kept["agent/oracle.txt"].n_bytes == TAIL_BYTES
     assert "agent/endless.bin" in kept
-    await assert_nothing_left(stack, alive, result.rollout)
+    await assert_nothing_left(stack, client, result.rollout)
 
 
 @pytest.mark.parametrize("task", ["tests-hang", pytest.param("tests-deaf", marks=pytest.mark.slow)])
 async def test_tests_that_do_not_end_are_ended_and_not_graded_again(
-    stack: Stack, client: Client, alive: Alive, task: str
+    stack: Stack, client: Client, task: str
 ) -> None:
     """`verifier_timeout`, no reward even if one was written, the logs kept, one attempt."""
     result = await run(client, task, limits={"grade_seconds": 1})
@@ -111,13 +108,11 @@ async def test_tests_that_do_not_end_are_ended_and_not_graded_again(
     assert result.stop_reason is StopReason.AGENT_COMPLETED
     assert len(result.attempts) == 1
     assert "verifier/test-stdout.txt" in {artifact.name for artifact in result.artifacts}
-    await assert_nothing_left(stack, alive, result.rollout)
+    await assert_nothing_left(stack, client, result.rollout)
 
 
 @pytest.mark.slow
-async def test_a_health_check_that_hangs_fails_the_setup(
-    stack: Stack, client: Client, alive: Alive
-) -> None:
+async def test_a_health_check_that_hangs_fails_the_setup(stack: Stack, client: Client) -> None:
     """Each look has its own seconds; then `setup_failed`, and no tests are run."""
     result = await run(client, "health-hangs", attempts=1, limits={"setup_seconds": 20})
     assert (result.status, result.reward) == (Status.FAILED, None)
@@ -127,7 +122,7 @@ async def test_a_health_check_that_hangs_fails_the_setup(
         Cause.SETUP_FAILED,
     )
     assert "health check failed 2 times" in result.failure.message
-    await assert_nothing_left(stack, alive, result.rollout)
+    await assert_nothing_left(stack, client, result.rollout)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ from rolldock.errors import UsageError
 from rolldock.gateway.rebuild import Rebuilder
 from rolldock.models.failure import Cause
 from rolldock.models.result import RolloutResult, Status, StopReason
-from rolldock.trainer.client import Client, OwnedSandbox
+from rolldock.trainer.client import Client
+from tests.rollouts import alive
 
 ROOT = Path(__file__).parents[2]
 TASKS = sorted(path for path in (ROOT / "examples" / "tasks").iterdir() if path.is_dir())
@@ -23,8 +24,6 @@ MAX_EVENTS = 70
 MAX_ACTIVITIES = 9
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-Alive = Callable[[str], Awaitable[list[OwnedSandbox]]]
 
 
 async def run(
@@ -42,14 +41,12 @@ async def run(
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda path: path.name)
-async def test_each_example_task_is_solved_by_its_solution(
-    client: Client, alive: Alive, task: Path
-) -> None:
+async def test_each_example_task_is_solved_by_its_solution(client: Client, task: Path) -> None:
     """The oracle earns reward 1 on every example, and leaves no sandbox."""
     result = await run(client, task, "oracle")
     assert (result.status, result.reward) == (Status.COMPLETED, 1.0), result.failure
     assert result.stop_reason is StopReason.AGENT_COMPLETED
-    assert await alive(result.rollout) == []
+    assert await alive(client, result.rollout) == []
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda path: path.name)
@@ -92,14 +89,14 @@ async def test_a_wrong_solution_is_graded_0(client: Client) -> None:
     assert (result.status, result.reward) == (Status.COMPLETED, 0.0)
 
 
-async def test_tests_that_write_no_reward_give_none(client: Client, alive: Alive) -> None:
+async def test_tests_that_write_no_reward_give_none(client: Client) -> None:
     """A test.sh without a reward file: failed, `reward_invalid`, no reward, never graded again."""
     result = await run(client, BROKEN / "no-reward", "oracle")
     assert (result.status, result.reward, result.reward_valid) == (Status.FAILED, None, False)
     assert result.failure is not None
     assert result.failure.cause is Cause.REWARD_INVALID
     assert len(result.attempts) == 1
-    assert await alive(result.rollout) == []
+    assert await alive(client, result.rollout) == []
 
 
 async def test_an_image_that_is_not_there_fails_at_once(client: Client) -> None:
@@ -134,7 +131,7 @@ async def test_starting_twice_reattaches_and_another_spec_is_refused(client: Cli
         await client.start(other)
 
 
-async def test_a_stop_signal_ends_the_agent_and_grades_it(client: Client, alive: Alive) -> None:
+async def test_a_stop_signal_ends_the_agent_and_grades_it(client: Client) -> None:
     """`stop` ends a working agent; its work is graded with stop reason `stopped`."""
     spec = await client.spec(BROKEN / "long-wait", agent="bash", endpoint="scripted")
     handle = await client.start(spec)
@@ -142,7 +139,7 @@ async def test_a_stop_signal_ends_the_agent_and_grades_it(client: Client, alive:
     await handle.stop()
     result = await handle.result()
     assert (result.status, result.stop_reason) == (Status.COMPLETED, StopReason.STOPPED)
-    assert await alive(spec.id) == []
+    assert await alive(client, spec.id) == []
 
 
 async def test_an_agent_past_its_deadline_is_ended_and_graded(client: Client) -> None:

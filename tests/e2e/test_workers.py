@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from rolldock.models.failure import Cause
 from rolldock.models.result import RolloutResult, Stage, Status
 from rolldock.sandbox import jobs
 from rolldock.sandbox.client import Sandboxes
-from rolldock.trainer.client import Client, OwnedSandbox
+from rolldock.trainer.client import Client
+from tests.rollouts import alive
 
 TASKS = Path(__file__).parents[2] / "tests" / "tasks"
 HELLO = Path(__file__).parents[2] / "examples" / "tasks" / "hello-world"
@@ -34,8 +35,6 @@ another."""
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
-Alive = Callable[[str], Awaitable[list[OwnedSandbox]]]
-
 
 class Waiting:
     """A rollout that stays in a stage until it is let go."""
@@ -50,10 +49,9 @@ class Waiting:
     async def there(self) -> None:
         """Wait until it is in its stage."""
         while not self.sandbox_id or not await self._has("/tmp/waiting"):
-            for one in await self._client.sandboxes():
-                if one.sandbox.owner.rollout == self.rollout:
-                    self.sandbox_id = one.sandbox.id
-                    self.attempt = str(one.sandbox.owner.attempt)
+            for sandbox in await alive(self._client, self.rollout):
+                self.sandbox_id = sandbox.id
+                self.attempt = str(sandbox.owner.attempt)
 
     async def let_go(self) -> RolloutResult:
         """Let it end, and return what it came to."""
@@ -136,7 +134,7 @@ def assert_untouched(result: RolloutResult) -> None:
 
 
 async def test_a_worker_that_ends_in_order_leaves_the_agent_running(
-    stack: Stack, client: Client, alive: Alive
+    stack: Stack, client: Client
 ) -> None:
     """Its watch is given up at once and taken up again; the agent keeps its process."""
     async with waiting_in(stack, client, Stage.AWAIT_AGENT) as waiting:
@@ -148,12 +146,12 @@ async def test_a_worker_that_ends_in_order_leaves_the_agent_running(
         result = await waiting.let_go()
     assert_untouched(result)
     assert [turn.slot for turn in (await client.trace(result.rollout)).turns] == [0, 1]
-    assert await alive(result.rollout) == []
+    assert await alive(client, result.rollout) == []
 
 
 @pytest.mark.slow
 async def test_a_worker_that_ends_in_order_leaves_the_tests_running(
-    stack: Stack, client: Client, alive: Alive
+    stack: Stack, client: Client
 ) -> None:
     """Tests that run are waited for by another try, and not run again."""
     async with waiting_in(stack, client, Stage.GRADE) as waiting:
@@ -163,25 +161,23 @@ async def test_a_worker_that_ends_in_order_leaves_the_tests_running(
         assert await waiting.run("cat /tmp/test-runs") == "run\n"
         result = await waiting.let_go()
     assert_untouched(result)
-    assert await alive(result.rollout) == []
+    assert await alive(client, result.rollout) == []
 
 
 @pytest.mark.slow
-async def test_a_stage_cut_short_by_the_grace_is_tried_again(
-    stack: Stack, client: Client, alive: Alive
-) -> None:
+async def test_a_stage_cut_short_by_the_grace_is_tried_again(stack: Stack, client: Client) -> None:
     """A setup longer than a worker's grace costs a try, and no attempt."""
     async with waiting_in(stack, client, Stage.SET_UP_SANDBOX) as waiting:
         await stack.restart("worker")
         result = await waiting.let_go()
     assert_untouched(result)
-    assert await alive(result.rollout) == []
+    assert await alive(client, result.rollout) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", list(WAITING))
 async def test_a_worker_that_stalls_and_comes_back_harms_nothing(
-    stack: Stack, client: Client, alive: Alive, tmp_path: Path, stage: Stage
+    stack: Stack, client: Client, tmp_path: Path, stage: Stage
 ) -> None:
     """Past its heartbeat another worker ends the rollout; the first, awake again, changes nothing.
 
@@ -205,4 +201,4 @@ async def test_a_worker_that_stalls_and_comes_back_harms_nothing(
         assert_untouched(await (await client.start(spec)).result())
     assert stack.processes["worker"] == stalled
     assert await client.handle(result.rollout).result() == result
-    assert await alive(result.rollout) == []
+    assert await alive(client, result.rollout) == []

@@ -16,10 +16,10 @@ from rolldock.cli.stack.stack import Stack
 from rolldock.faults.client import FaultClient
 
 PARENT = (
-    "import subprocess, sys, time;"
+    "import signal, subprocess, sys;"
     "child = subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'],"
     " stdin=subprocess.PIPE);"
-    "print('listening on', child.pid, flush=True); time.sleep(600)"
+    "print('listening on', child.pid, flush=True); signal.pause()"
 )
 """Like the gateway's: its child ends once this process is gone."""
 
@@ -94,11 +94,9 @@ async def test_a_stack_that_takes_faults(
     options = stack_options(False).model_copy(update={"faults": True})
     async with Stack(options) as stack:
         for port in (Port.GATEWAY, Port.SANDBOXD, Port.SCRIPTED):
-            url = f"http://127.0.0.1:{stack.ports[port]}"
-            async with FaultClient(url, stack.settings.prime_api_key) as faults:
+            async with FaultClient(stack.origin(port), stack.settings.prime_api_key) as faults:
                 assert (await faults.state()).faults == ()
-        gateway = f"http://127.0.0.1:{stack.ports[Port.GATEWAY]}"
-        async with httpx.AsyncClient(base_url=gateway) as http:
+        async with httpx.AsyncClient(base_url=stack.origin(Port.GATEWAY)) as http:
             stack.pause("gateway")
             with pytest.raises(httpx.ReadTimeout):
                 await http.get("/healthz", timeout=0.3)

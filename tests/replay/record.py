@@ -9,14 +9,10 @@ names first, where rollouts of the old code may still be open.
 import asyncio
 import sys
 import tempfile
-import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-
+from rolldock.cli.perform import perform_in_order
 from rolldock.cli.stack.options import Port, StackOptions
 from rolldock.cli.stack.stack import Stack
 from rolldock.faults.client import FaultClient
@@ -26,6 +22,7 @@ from rolldock.models.spec import RolloutSpec
 from rolldock.sandbox.client import Sandboxes
 from rolldock.trainer.client import Client
 from rolldock.trainer.handle import RolloutHandle
+from tests.rollouts import alive, reset
 
 ROOT = Path(__file__).parents[2]
 HISTORIES = ROOT / "tests" / "histories"
@@ -48,7 +45,6 @@ async def record(client: Client, name: str, spec: RolloutSpec, act: Act | None =
     sys.stdout.write(f"{name}: {result.status} {result.stop_reason} {len(history.events)} events\n")
 
 
-_TASK_COMPLETED = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 _CLOSED = (2, 3, 4, 21, 27)
 """WORKFLOW_EXECUTION_ COMPLETED, FAILED, TIMED_OUT, CANCELED, TERMINATED."""
 
@@ -68,12 +64,9 @@ async def lose_sandbox(client: Client, handle: RolloutHandle) -> None:
     """Delete the sandbox under a working agent."""
     settings = client.settings
     async with Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as sandboxes:
-        while True:
-            for one in await client.sandboxes():
-                if one.sandbox.owner.rollout == handle.id:
-                    await sandboxes.delete(one.sandbox.id)
-                    return
+        while not (found := await alive(client, handle.id)):
             await asyncio.sleep(0.02)
+        await sandboxes.delete(found[0].id)
 
 
 async def main() -> int:
@@ -139,8 +132,8 @@ async def record_leak(client: Client, stack: Stack, spec: RolloutSpec) -> None:
     hasty = client.settings.model_copy(update={"cleanup_hours": 3 / 3600})
     hurried = await Client.connect(hasty)
     refused = Fault(method="DELETE", path=".*", action=Answer(status=500), times=None)
-    address = f"http://127.0.0.1:{stack.ports[Port.SANDBOXD]}"
-    async with FaultClient(address, stack.settings.prime_api_key) as sandboxd:
+    key = stack.settings.prime_api_key
+    async with FaultClient(stack.origin(Port.SANDBOXD), key) as sandboxd:
         fault = await sandboxd.add(refused)
         await record(hurried, "leaked", spec)
         await sandboxd.remove(fault)
@@ -164,25 +157,6 @@ def _reset_then_stop(number: int) -> Act:
         await at_stage("await_agent", RolloutHandle.stop)(client, handle)
 
     return act
-
-
-async def reset(client: Client, rollout: str, number: int) -> None:
-    """Reset the newest run to a workflow task, counted from 0."""
-    workflow = client.temporal.get_workflow_handle(rollout)
-    events = (await workflow.fetch_history()).events
-    tasks = [event.event_id for event in events if event.event_type == _TASK_COMPLETED]
-    run = (await workflow.describe()).run_id
-    await client.temporal.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=client.temporal.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=rollout, run_id=run),
-            reason="recording",
-            workflow_task_finish_event_id=tasks[number],
-            request_id=str(uuid.uuid4()),
-        )
-    )
-    while (await workflow.describe()).run_id == run:
-        await asyncio.sleep(0.02)
 
 
 def _kill_worker_then_stop(stack: Stack) -> Act:
@@ -219,4 +193,4 @@ def _scripts(home: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    perform_in_order(main())

@@ -15,7 +15,7 @@ API_KEY = "scripted-key"
 
 @pytest.fixture
 def scripts() -> dict[str, Script]:
-    """The examples' conversations and one of odd turns."""
+    """The examples' conversations, one of odd turns, and one that keeps the client waiting."""
     odd = Script.model_validate(
         {
             "match": "odd",
@@ -25,8 +25,11 @@ def scripts() -> dict[str, Script]:
             ],
         }
     )
+    slow = Script.model_validate(
+        {"match": "slow", "turns": [{"say": "late", "delay_seconds": 0.3}]}
+    )
     examples = load_scripts(ROOT / "examples" / "scripts")
-    return {**examples, **load_scripts(ROOT / "tests" / "scripts"), "odd": odd}
+    return {**examples, **load_scripts(ROOT / "tests" / "scripts"), "odd": odd, "slow": slow}
 
 
 @pytest.fixture

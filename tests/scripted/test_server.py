@@ -78,6 +78,22 @@ async def test_other_required_parameters_are_filled_in(openai_client: AsyncOpenA
     )
 
 
+@pytest.mark.parametrize("name", ["Bash", "exec_command"])
+async def test_a_shell_tool_is_known_by_its_name(openai_client: AsyncOpenAI, name: str) -> None:
+    """However its agent writes it, and whatever other tool that takes a command comes first."""
+    tools = [
+        tool("Monitor", ["command"], command={"type": "string"}),
+        tool(name, ["command"], command={"type": "string"}),
+    ]
+    reply = await openai_client.chat.completions.create(
+        model="any", messages=conversation(HELLO), tools=tools
+    )
+    calls = reply.choices[0].message.tool_calls
+    assert calls is not None
+    assert calls[0].type == "function"
+    assert calls[0].function.name == name
+
+
 async def test_the_turn_is_counted_from_the_request(openai_client: AsyncOpenAI) -> None:
     """The same request gets the same words and usage under new ids; after the last turn: Done."""
     replies = [
@@ -177,3 +193,16 @@ async def test_plain_requests(address: str) -> None:
     assert "/v1/nothing" in unknown.json()["error"]["message"]
     assert (broken.status_code, empty.status_code) == (400, 400)
     assert "messages" in empty.json()["error"]["message"]
+
+
+async def test_a_client_that_has_gone_is_no_error(
+    openai_client: AsyncOpenAI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stream that nobody waits for any more ends without a word in the log."""
+    messages = conversation("slow")
+    with pytest.raises(openai.APITimeoutError):
+        await openai_client.with_options(timeout=0.1).chat.completions.create(
+            model="any", messages=messages, tools=BASH, stream=True
+        )
+    await openai_client.chat.completions.create(model="any", messages=messages, tools=BASH)
+    assert caplog.records == []

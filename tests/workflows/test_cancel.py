@@ -1,6 +1,5 @@
 """A cancel before, during and after each of the eight stages, on the real server."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from rolldock.models.result import Stage, Status, StopReason
 from rolldock.models.spec import RolloutSpec
 from rolldock.store import keys
 from rolldock.trainer.client import Client
+from tests.rollouts import alive, closed
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import Bench, Moment
@@ -52,7 +52,7 @@ async def test_a_cancel_after_the_end_changes_nothing(bench: "Bench") -> None:
     spec = await client.spec(HELLO, agent="bash", endpoint="scripted")
     handle = await client.start(spec)
     result = await handle.result()
-    await _closed(client, spec)
+    await closed(client, spec.id)
     await handle.cancel()
     assert await handle.result() == result
     await _assert_nothing_left(client, spec, Status.COMPLETED)
@@ -86,23 +86,13 @@ async def _cancel_arrived(client: Client, spec: RolloutSpec) -> None:
             return
 
 
-async def _closed(client: Client, spec: RolloutSpec) -> WorkflowExecutionStatus | None:
-    handle = client.temporal.get_workflow_handle(spec.id)
-    while (described := await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-        await asyncio.sleep(0.02)
-    return described.status
-
-
 async def _assert_nothing_left(client: Client, spec: RolloutSpec, status: Status) -> None:
     closed_as = {
         Status.COMPLETED: WorkflowExecutionStatus.COMPLETED,
         Status.CANCELLED: WorkflowExecutionStatus.CANCELED,
     }[status]
-    assert await _closed(client, spec) is closed_as
-    alive = [
-        one.sandbox.id for one in await client.sandboxes() if one.sandbox.owner.rollout == spec.id
-    ]
-    assert alive == []
+    assert await closed(client, spec.id) is closed_as
+    assert await alive(client, spec.id) == []
     result = await client.handle(spec.id).stored()
     assert result is not None
     for attempt in result.attempts:

@@ -15,9 +15,10 @@ from rolldock.models import names
 from rolldock.models.failure import Cause
 from rolldock.models.reaping import Verdict
 from rolldock.models.result import Stage, Status
-from rolldock.sandbox.client import Sandboxes, SandboxRequest
+from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.labels import Ownership
 from rolldock.trainer.client import Client
+from tests.rollouts import alive, host_sandbox
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import Bench
@@ -41,7 +42,7 @@ async def test_a_terminated_rollout_is_cleaned_up_and_gets_its_result(bench: "Be
     assert report.n_deleted == 1
     assert report.results == (spec.id,)
     assert [one.deleted for one in report.swept if one.rollout == spec.id] == [True]
-    assert await sandboxes_of(client, spec.id) == []
+    assert await alive(client, spec.id) == []
     result = await client.handle(spec.id).stored()
     assert result is not None
     assert (result.status, result.reward) == (Status.FAILED, None)
@@ -68,7 +69,7 @@ async def test_a_rollout_terminated_while_it_sealed_gets_the_result_that_it_had(
     assert (result.status, result.reward) == (Status.COMPLETED, 1.0)
     assert result.trace is not None
     await client.reap(grace_seconds=0)
-    assert await sandboxes_of(client, spec.id) == []
+    assert await alive(client, spec.id) == []
 
 
 async def test_a_history_that_cannot_be_read_holds_nobody_up(bench: "Bench") -> None:
@@ -89,7 +90,7 @@ async def test_a_history_that_cannot_be_read_holds_nobody_up(bench: "Bench") -> 
     hold.let_go.set()
     assert spec.id in report.results
     assert any(stranger.id in problem for problem in report.unwritten)
-    assert await sandboxes_of(client, spec.id) == []
+    assert await alive(client, spec.id) == []
     with pytest.raises(UsageError, match="no rollout that this version can read"):
         await client.handle(stranger.id).result()
 
@@ -103,7 +104,7 @@ async def test_an_open_rollout_is_left_alone(bench: "Bench") -> None:
     await hold.reached.wait()
     report = await client.reap(grace_seconds=0)
     assert report.counts.get(Verdict.OPEN) == 1
-    assert len(await sandboxes_of(client, spec.id)) == 1
+    assert len(await alive(client, spec.id)) == 1
     hold.let_go.set()
     assert (await handle.result()).reward == 1.0
 
@@ -144,9 +145,9 @@ async def test_a_sandbox_of_an_open_rollout_cannot_be_deleted_by_name(bench: "Be
     hold = bench.holds.add(spec.id, Stage.GRADE, "before")
     handle = await client.start(spec)
     await hold.reached.wait()
-    [sandbox_id] = await sandboxes_of(client, spec.id)
+    [sandbox] = await alive(client, spec.id)
     with pytest.raises(UsageError, match=f"rolldock cancel {spec.id}"):
-        await client.delete_sandbox(sandbox_id)
+        await client.delete_sandbox(sandbox.id)
     hold.let_go.set()
     await handle.result()
 
@@ -170,32 +171,14 @@ async def test_the_schedule_is_there(bench: "Bench") -> None:
 async def owned_sandbox(client: Client, deployment: str) -> AsyncGenerator[str, None]:
     """A sandbox of a rollout that no workflow is about."""
     attempt = str(uuid.uuid4())
-    request = SandboxRequest(
-        attempt=attempt,
-        owner=Ownership(
-            deployment=deployment, rollout=f"lost/{attempt}", run="none", attempt=attempt
-        ),
-        image="host",
-        cpu_cores=1,
-        memory_gb=1,
-        disk_gb=1,
-        lifetime_minutes=5,
-        allowed_hosts=None,
-        env={},
-    )
+    owner = Ownership(deployment=deployment, rollout=f"lost/{attempt}", run="none", attempt=attempt)
     settings = client.settings
     async with Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as sandboxes:
-        sandbox_id, _ = await sandboxes.create(request)
+        sandbox_id, _ = await sandboxes.create(host_sandbox(owner))
         try:
             yield sandbox_id
         finally:
             await sandboxes.delete(sandbox_id)
-
-
-async def sandboxes_of(client: Client, rollout: str) -> list[str]:
-    """The ids of a rollout's living sandboxes."""
-    alive = await client.sandboxes()
-    return [one.sandbox.id for one in alive if one.sandbox.owner.rollout == rollout]
 
 
 async def all_sandboxes(client: Client) -> list[str]:

@@ -1,20 +1,14 @@
 """A reset from the UI, at any workflow task: one sandbox at most goes on, none is left."""
 
-import asyncio
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
 from rolldock.models.result import Stage, Status
 from rolldock.store import keys
-from rolldock.trainer.client import Client
-from rolldock.trainer.housekeeping import OwnedSandbox
+from tests.rollouts import alive, closed, reset
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import Bench
@@ -45,7 +39,7 @@ async def test_a_reset_under_a_working_agent_leaves_one_sandbox(
     hold.let_go.set()
     await again.reached.wait()
     [after] = await alive(client, spec.id)
-    assert (after.sandbox.id == before.sandbox.id) == (number > 0)
+    assert (after.id == before.id) == (number > 0)
     again.let_go.set()
     result = await handle.result()
     assert (result.status, result.reward) == (Status.COMPLETED, 1.0), result.failure
@@ -53,7 +47,7 @@ async def test_a_reset_under_a_working_agent_leaves_one_sandbox(
     await closed(client, spec.id)
     assert await alive(client, spec.id) == []
     if number == 0:
-        assert await client.store.get(keys.tombstone(before.sandbox.name)) is not None
+        assert await client.store.get(keys.tombstone(before.name)) is not None
 
 
 @pytest.mark.parametrize("number", [0, 2, -1])
@@ -70,37 +64,3 @@ async def test_a_reset_of_a_finished_rollout_closes_as_its_record_says(
     assert await closed(client, spec.id) is WorkflowExecutionStatus.COMPLETED
     assert await handle.result() == result
     assert await alive(client, spec.id) == []
-
-
-async def alive(client: Client, rollout: str) -> list[OwnedSandbox]:
-    """The rollout's living sandboxes."""
-    return [one for one in await client.sandboxes() if one.sandbox.owner.rollout == rollout]
-
-
-async def reset(client: Client, rollout: str, number: int) -> None:
-    """Reset the newest run to a workflow task, counted from 0, as the UI's button does."""
-    handle = client.temporal.get_workflow_handle(rollout)
-    history = await handle.fetch_history()
-    tasks = [
-        event.event_id
-        for event in history.events
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-    ]
-    described = await handle.describe()
-    await client.temporal.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=client.temporal.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=rollout, run_id=described.run_id),
-            reason="a test",
-            workflow_task_finish_event_id=tasks[number],
-            request_id=str(uuid.uuid4()),
-        )
-    )
-
-
-async def closed(client: Client, rollout: str) -> WorkflowExecutionStatus | None:
-    """Wait for the newest run's close; how it closed."""
-    handle = client.temporal.get_workflow_handle(rollout)
-    while (described := await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-        await asyncio.sleep(0.02)
-    return described.status

@@ -1,12 +1,12 @@
 """The files of one stack's home: every path, the lock, and what only its owner may read."""
 
-import fcntl
 import os
 import secrets
 from pathlib import Path
 from typing import Final
 
 from rolldock.errors import UsageError
+from rolldock.locks import lock
 from rolldock.settings import STACK_FILE
 
 _SECRET_BYTES: Final = 32
@@ -49,16 +49,13 @@ class Home:
         Raises:
             UsageError: another stack runs here.
         """
-        descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(descriptor, 32).decode().strip() or "unknown"
-            os.close(descriptor)
+        descriptor = lock(self._lock_file)
+        if descriptor is None:
+            owner = self._lock_file.read_text().strip() or "unknown"
             raise UsageError(
                 f"a stack runs in {self.root} already (process {owner}): end it with Ctrl-C "
                 "there, or set ROLLDOCK_HOME to another directory"
-            ) from None
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return descriptor

@@ -3,6 +3,7 @@
 import random
 import socket
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Final
 
@@ -66,7 +67,7 @@ def _fill(
         if before is not None and before not in filled.values() and _becomes_free(before):
             filled[port] = before
         else:
-            filled[port] = _free_port(set(filled.values()) | set(remembered.values()))
+            filled[port] = free_port({*filled.values(), *remembered.values()})
     return filled
 
 
@@ -77,7 +78,12 @@ def _read(kept: Path) -> dict[Port, int]:
         return {}
 
 
-def _free_port(taken: set[int]) -> int:
+def free_port(taken: Container[int] = ()) -> int:
+    """A port that nobody listens at now, and that is none of those taken.
+
+    Raises:
+        UsageError: there is none.
+    """
     # Below the ephemeral range: no outgoing connection can take the port while a child restarts.
     try:
         highest = int(_EPHEMERAL_RANGE.read_text().split()[0])

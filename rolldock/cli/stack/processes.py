@@ -1,4 +1,4 @@
-"""Which processes belong to a home, whoever started them: by variables, command line, mounts.
+"""Which processes belong to a home, whoever started them, and which to a process.
 
 For proving that nothing is left. Ends nothing.
 """
@@ -16,7 +16,8 @@ _ZOMBIE: Final = "Z"
 def processes_of(home: Path) -> dict[int, str]:
     """The command line of each living process of a home, by its id; this process not counted.
 
-    Sandboxes count too: their root is mounted over directories of the home.
+    Found by variables, command lines and mounts: sandboxes count too, since their root is mounted
+    over directories of the home.
     """
     found: dict[int, str] = {}
     for entry in _PROC.iterdir():
@@ -29,6 +30,15 @@ def processes_of(home: Path) -> dict[int, str]:
         except OSError:
             continue  # it has ended meanwhile
     return found
+
+
+def children_of(pid: int) -> list[int]:
+    """What a process's main thread has started and not waited for yet.
+
+    Raises:
+        OSError: it has ended.
+    """
+    return [int(child) for child in (_PROC / f"{pid}/task/{pid}/children").read_text().split()]
 
 
 def _belongs(process: Path, home: Path) -> bool:

@@ -76,7 +76,11 @@ class Stack:
     @property
     def scripted_url(self) -> str:
         """The base URL of the scripted model server, ending in /v1."""
-        return f"http://127.0.0.1:{self.ports[Port.SCRIPTED]}/v1"
+        return f"{self.origin(Port.SCRIPTED)}/v1"
+
+    def origin(self, port: Port) -> str:
+        """Where a part serves HTTP: its URL without a path."""
+        return f"http://127.0.0.1:{self.ports[port]}"
 
     def log(self, name: str) -> Path:
         """The log of a part."""
