@@ -1,11 +1,13 @@
 """Adding an endpoint: the model server is asked what it can do, then a new version is written."""
 
-from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from pydantic import Field
+
 from rolldock.errors import UsageError
+from rolldock.models.base import Contract
 from rolldock.models.endpoint import Endpoint, EngineMode, IdsFrom, LogprobsMode
 from rolldock.store import endpoints
 from rolldock.store.store import Store
@@ -17,82 +19,88 @@ from rolldock.trainer.tokenizers import ChosenTokenizer, choose_tokenizer
 _PAUSE: Final = {"paused", "pause_version", "drained_version"}
 
 
-async def add_endpoint(
-    store: Store,
-    secret: bytes,
-    name: str,
-    *,
-    url: str,
-    model: str,
-    api_key: str | None,
-    mode: EngineMode,
-    policy_version: str | None,
-    logprobs_mode: LogprobsMode | None = None,
-    native: Collection[str] | None = None,
-    tokenizer: Path | None = None,
-    renderer: str | None = None,
-) -> Endpoint:
+class EndpointRequest(Contract):
+    """An endpoint as it is asked for; what is None is found out, or kept from the last version."""
+
+    url: str
+    model: str
+    api_key: str | None = Field(default=None, repr=False)
+    mode: EngineMode = EngineMode.CHAT
+    policy_version: str | None = None
+    logprobs_mode: LogprobsMode | None = None
+    """Instead of what the probe finds."""
+    native: tuple[str, ...] | None = None
+    """The wire formats beside chat completions that the server speaks itself."""
+    tokenizer: Path | None = None
+    """For mode `tokens`: the directory of the model's tokenizer."""
+    renderer: str | None = None
+    """For mode `tokens`: what renders conversations, for a model that is not a published one."""
+
+
+async def add_endpoint(store: Store, secret: bytes, name: str, asked: EndpointRequest) -> Endpoint:
     """Probe a model server and write it as the newest version; the same again writes nothing.
 
     An endpoint that is paused stays paused. Without a policy version the same model keeps its own.
-    `logprobs_mode` says what the probe would otherwise find out, and is kept where it cannot.
-    `native` names the wire formats that the server speaks itself, and is kept where it is None.
-    Mode `tokens` needs the directory of a `tokenizer`, and for a model that is not a published one
-    the name of a `renderer`.
 
     Raises:
         UsageError: the server refuses, answers 401, or does not speak the protocol.
     """
-    chosen = await _tokenizer(mode, tokenizer, renderer, model)
-    probed = await _probed(url, model, api_key, chosen)
+    chosen = await _tokenizer(asked)
+    probed = await _probed(asked, chosen)
     current = await endpoints.newest(store, name)
-    kept: dict[str, object] = {}
     if current is not None:
-        kept = current.model_dump(include=_PAUSE)
-        if policy_version is None and current.model == model:
-            policy_version = current.policy_version
-        if native is None and (current.replicas, current.model) == ((url,), model):
-            native = current.native
-        if probed.logprobs_mode is LogprobsMode.UNKNOWN and current.replicas == (url,):
-            logprobs_mode = logprobs_mode or current.logprobs_mode
+        asked = _inheriting(asked, probed, current)
+    native = await probe_native(asked.url, asked.model, asked.api_key, asked.native or ())
     record = Endpoint(
         name=name,
         version=1,
-        replicas=(url,),
-        model=model,
-        api_key=None if api_key is None else endpoints.encrypt_key(secret, api_key),
-        mode=mode,
+        replicas=(asked.url,),
+        model=asked.model,
+        api_key=None if asked.api_key is None else endpoints.encrypt_key(secret, asked.api_key),
+        mode=asked.mode,
         tokenizer_digest=None if chosen is None else await store.put_blob(chosen.blob),
         renderer=None if chosen is None else chosen.renderer,
         token_ids=probed.ids_from is not None,
         ids_from=probed.ids_from or IdsFrom.ENGINE,
-        logprobs_mode=logprobs_mode or probed.logprobs_mode,
+        logprobs_mode=asked.logprobs_mode or probed.logprobs_mode,
         sampling_names=probed.sampling_names,
-        native=await probe_native(url, model, api_key, native or ()),
-        policy_version=policy_version,
+        native=native,
+        policy_version=asked.policy_version,
         created_at=datetime.now(UTC),
-    ).model_copy(update=kept)
-    if current is not None and _same(current, record) and _has_key(secret, current, api_key):
-        return current
+    )
+    if current is not None:
+        record = record.model_copy(update=current.model_dump(include=_PAUSE))
+        if _same(current, record) and _has_key(secret, current, asked.api_key):
+            return current
     return await endpoints.add(store, record)
 
 
-async def _tokenizer(
-    mode: EngineMode, directory: Path | None, renderer: str | None, model: str
-) -> ChosenTokenizer | None:
-    if mode is EngineMode.TOKENS:
-        return await choose_tokenizer(directory, renderer, model)
-    if directory is not None or renderer is not None:
+def _inheriting(asked: EndpointRequest, probed: Probed, current: Endpoint) -> EndpointRequest:
+    """What is asked for, with what the last version knows of the same server or model."""
+    same_model, same_server = current.model == asked.model, current.replicas == (asked.url,)
+    kept: dict[str, object] = {}
+    if asked.policy_version is None and same_model:
+        kept["policy_version"] = current.policy_version
+    if asked.native is None and same_model and same_server:
+        kept["native"] = current.native
+    unknown = probed.logprobs_mode is LogprobsMode.UNKNOWN
+    if asked.logprobs_mode is None and unknown and same_server:
+        kept["logprobs_mode"] = current.logprobs_mode
+    return asked.model_copy(update=kept)
+
+
+async def _tokenizer(asked: EndpointRequest) -> ChosenTokenizer | None:
+    if asked.mode is EngineMode.TOKENS:
+        return await choose_tokenizer(asked.tokenizer, asked.renderer, asked.model)
+    if asked.tokenizer is not None or asked.renderer is not None:
         raise UsageError("--tokenizer and --renderer go with --mode tokens: add that, or drop them")
     return None
 
 
-async def _probed(
-    url: str, model: str, api_key: str | None, chosen: ChosenTokenizer | None
-) -> Probed:
+async def _probed(asked: EndpointRequest, chosen: ChosenTokenizer | None) -> Probed:
     if chosen is None:
-        return await probe_endpoint(url, model, api_key)
-    return await probe_generate(url, model, api_key, chosen.rendering)
+        return await probe_endpoint(asked.url, asked.model, asked.api_key)
+    return await probe_generate(asked.url, asked.model, asked.api_key, chosen.rendering)
 
 
 def _same(one: Endpoint, other: Endpoint) -> bool:

@@ -25,7 +25,7 @@ from rolldock.settings import Settings
 from rolldock.store import endpoints
 from rolldock.store.store import Store
 from rolldock.trainer import housekeeping
-from rolldock.trainer.adding import add_endpoint
+from rolldock.trainer.adding import EndpointRequest, add_endpoint
 from rolldock.trainer.connection import connect_temporal, deployment_of
 from rolldock.trainer.endpoints import (
     PAUSE_SECONDS,
@@ -210,20 +210,18 @@ class Client:
         Raises:
             UsageError: the server refuses, answers 401, or does not speak the protocol.
         """
-        return await add_endpoint(
-            self.store,
-            self.settings.read_secret(),
-            name,
+        asked = EndpointRequest(
             url=url,
             model=model,
             api_key=api_key,
             mode=mode,
             policy_version=policy_version,
             logprobs_mode=logprobs_mode,
-            native=native,
+            native=None if native is None else tuple(native),
             tokenizer=tokenizer,
             renderer=renderer,
         )
+        return await add_endpoint(self.store, self.settings.read_secret(), name, asked)
 
     async def pause_endpoint(self, name: str, timeout_seconds: float = PAUSE_SECONDS) -> Endpoint:
         """Hold new calls back in the gateway and wait until no older one is open.

@@ -12,11 +12,11 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from rolldock.errors import UsageError
-from rolldock.models.endpoint import Endpoint, EngineMode, LogprobsMode
+from rolldock.models.endpoint import Endpoint, LogprobsMode
 from rolldock.models.session import EndReason, TurnClaim
 from rolldock.store import endpoints
 from rolldock.store.store import Store
-from rolldock.trainer.adding import add_endpoint
+from rolldock.trainer.adding import EndpointRequest, add_endpoint
 from rolldock.trainer.endpoints import (
     CallsOpenError,
     pause_endpoint,
@@ -212,11 +212,7 @@ async def test_adding_again_keeps_pause_and_policy(world: World) -> None:
         world.store,
         SECRET,
         world.endpoint,
-        url=f"{world.model.url}/",
-        model="served-model",
-        api_key=None,
-        mode=EngineMode.CHAT,
-        policy_version=None,
+        EndpointRequest(url=f"{world.model.url}/", model="served-model"),
     )
     assert added.version == paused.version + 1
     assert (added.paused, added.pause, added.policy_version) == (True, paused.pause, "a")
@@ -230,12 +226,7 @@ async def test_a_mode_of_log_probs_that_is_given_stays(world: World) -> None:
             world.store,
             SECRET,
             world.endpoint,
-            url=world.model.url,
-            model="served-model",
-            api_key=None,
-            mode=EngineMode.CHAT,
-            policy_version=None,
-            logprobs_mode=mode,
+            EndpointRequest(url=world.model.url, model="served-model", logprobs_mode=mode),
         )
 
     given, again = await add(LogprobsMode.PROCESSED), await add(None)

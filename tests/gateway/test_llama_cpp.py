@@ -12,11 +12,11 @@ from rolldock.gateway.engines.llama_cpp import read_derived, server_root
 from rolldock.gateway.neutral_sampling import neutral
 from rolldock.gateway.seal import seal
 from rolldock.models.base import JsonObject
-from rolldock.models.endpoint import Endpoint, EngineMode, IdsFrom, LogprobsMode, SamplingNames
+from rolldock.models.endpoint import Endpoint, IdsFrom, LogprobsMode, SamplingNames
 from rolldock.models.spec import Purpose, Sampling
 from rolldock.models.turn import TokenSource, Turn
 from rolldock.samples import samples
-from rolldock.trainer.adding import add_endpoint
+from rolldock.trainer.adding import EndpointRequest, add_endpoint
 from tests.gateway.conftest import SECRET, World
 from tests.recording import NOW
 
@@ -79,11 +79,7 @@ async def test_it_is_recognised(world: World, llama: str) -> None:
         world.store,
         SECRET,
         world.endpoint,
-        url=llama,
-        model=MODEL,
-        api_key=None,
-        mode=EngineMode.CHAT,
-        policy_version=None,
+        EndpointRequest(url=llama, model=MODEL),
     )
     assert added.token_ids is True
     assert added.ids_from is IdsFrom.LLAMA_CPP

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rolldock.errors import UsageError
-from rolldock.models.endpoint import Endpoint, EngineMode
+from rolldock.models.endpoint import Endpoint
 from rolldock.store.store import Store
-from rolldock.trainer.adding import add_endpoint
+from rolldock.trainer.adding import EndpointRequest, add_endpoint
 from tests.gateway.native_bodies import NativePlan
 from tests.gateway.native_server import KEY, NativeServer
 
@@ -34,17 +34,9 @@ async def add(
     store: Store, server: NativeServer, native: list[str] | None, model: str = "m"
 ) -> Endpoint:
     """Add an endpoint whose server is said to speak these formats."""
-    return await add_endpoint(
-        store,
-        SECRET,
-        "policy",
-        url=server.url,
-        model=model,
-        api_key=KEY,
-        mode=EngineMode.CHAT,
-        policy_version=None,
-        native=native,
-    )
+    formats = None if native is None else tuple(native)
+    asked = EndpointRequest(url=server.url, model=model, api_key=KEY, native=formats)
+    return await add_endpoint(store, SECRET, "policy", asked)
 
 
 async def test_what_it_speaks(store: Store, server: NativeServer) -> None:

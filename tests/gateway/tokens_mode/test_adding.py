@@ -13,7 +13,7 @@ from rolldock.models.endpoint import EngineMode, LogprobsMode
 from rolldock.models.tokenizer import TokenizerFiles
 from rolldock.store import endpoints
 from rolldock.store.store import Store
-from rolldock.trainer.adding import add_endpoint
+from rolldock.trainer.adding import EndpointRequest, add_endpoint
 from rolldock.trainer.tokenizers import read_tokenizer
 from tests.gateway.tokens_mode.generate_server import MODEL, GenerateServer, Wish
 from tests.gateway.tokens_mode.tiny_model import write_tokenizer
@@ -43,7 +43,7 @@ async def add(store: Store, server: GenerateServer, **more: Any) -> Any:
         "policy_version": None,
         "renderer": "qwen3",
     }
-    return await add_endpoint(store, SECRET, "e", **(asked | more))
+    return await add_endpoint(store, SECRET, "e", EndpointRequest.model_validate(asked | more))
 
 
 async def test_adding(store: Store, server: GenerateServer, directory: Path) -> None:
