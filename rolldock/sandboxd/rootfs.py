@@ -34,7 +34,13 @@ _OWN_DIRECTORIES: Final[dict[str, int]] = {
 }
 """Empty at the start, and made even where the host has none."""
 
-_SUBDIRECTORIES: Final = ("/logs/agent", "/logs/artifacts", "/logs/verifier", "/run/lock")
+_SUBDIRECTORIES: Final = (
+    "/logs/agent",
+    "/logs/artifacts",
+    "/logs/verifier",
+    "/opt/rolldock",
+    "/run/lock",
+)
 
 _CREDENTIALS: Final = (
     "/boot",
@@ -134,6 +140,7 @@ def _directories(opaque: Iterable[Path], whiteouts: Iterable[Path]) -> tuple[Dir
         mirror_parents(path)
         found[path] = Directory(str(path), mode, 0, 0, is_opaque=True)
     for text in _SUBDIRECTORIES:
+        mirror_parents(Path(text))
         # Agents may run as another user than root.
         mode = 0o777 if text.startswith("/logs/") else 0o755
         found[Path(text)] = Directory(text, mode, 0, 0, is_opaque=False)
