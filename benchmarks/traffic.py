@@ -1,15 +1,14 @@
 """What a thousand waiting rollouts cost: polls, heartbeats and processor time while agents work.
 
-Every rollout has a sandbox of its own, in which an agent has had one turn and now waits. Once all
-of them wait, requests are counted for a while: at the sandbox API by route, at Temporal by
-operation.
+Every rollout has a sandbox and a session of its own, and an agent that does nothing in it: a small
+one, so that one machine has room for all. Once all of them wait, requests are counted for a while:
+at the sandbox API by route, at Temporal by operation.
 
     .venv/bin/python benchmarks/traffic.py [--rollouts 1000] [--seconds 60]
 """
 
 import argparse
 import asyncio
-import json
 import os
 import re
 import sys
@@ -43,16 +42,6 @@ _REQUEST: Final = re.compile(
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
-def patient_script(home: Path) -> Path:
-    """The task's conversation, in which the first command never ends and costs nothing."""
-    written = json.loads((ROOT / "examples" / "scripts" / "hello-world.json").read_text())
-    directory = home / "scripts"
-    directory.mkdir()
-    turns = [{"run": "sleep 100000"}, {"say": "Done."}]
-    (directory / "hello-world.json").write_text(json.dumps(written | {"turns": turns}))
-    return directory
-
-
 async def temporal_requests(metrics: str) -> Counter[str]:
     """Requests that the worker has sent to Temporal so far, by operation."""
     async with httpx.AsyncClient(trust_env=False) as http:
@@ -79,11 +68,12 @@ async def begin(client: Client, n: int) -> None:
         async with slots:
             spec = await client.spec(
                 task,
-                agent="bash",
+                agent="command",
+                agent_options={"run": "exec sleep 86400"},
                 endpoint="scripted",
                 id=f"traffic/{number}",
                 # The first ones wait for as long as it takes to bring up the last.
-                agent_options={"command_timeout_seconds": 86_400},
+                limits={"agent_seconds": 7200},
             )
             await client.start(spec)
 
@@ -157,7 +147,7 @@ async def main() -> int:
             home=Path(home) / "stack",
             auto_ports=True,
             agent_cache=ROOT / ".cache" / "agents",
-            scripts=patient_script(Path(home)),
+            scripts=ROOT / "examples" / "scripts",
             faults=True,
             environment={
                 "ROLLDOCK_METRICS_ADDRESS": metrics,
