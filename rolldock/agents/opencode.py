@@ -11,7 +11,7 @@ A task's own `opencode.json` and `AGENTS.md` are honoured, as by anybody's OpenC
 
 import json
 import shlex
-from typing import Any, Final, cast
+from typing import Final
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from rolldock.models.base import Contract, JsonObject
 
 from .agent import AGENT_LOGS, Agent, AgentContext, Launch
 from .auxiliary import system_says
+from .launching import TAIL_BYTES, keep_key, merge, writable_home
 
 VERSION: Final = "1.18.33"
 API_KEY_VARIABLE: Final = "ROLLDOCK_API_KEY"
@@ -76,7 +77,7 @@ class OpenCodeOptions(Contract):
 
 def _launch(context: AgentContext) -> Launch:
     options = OpenCodeOptions.model_validate(context.options)
-    config = _merge(_config(context, options), options.extra_config)
+    config = merge(_config(context, options), options.extra_config)
     files = {CONFIG_FILE: json.dumps(config, indent=2)}
     if options.system_prompt is not None:
         files[_PROMPT_FILE] = options.system_prompt
@@ -107,15 +108,14 @@ def _command(context: AgentContext) -> str:
     model = shlex.quote(f"{_PROVIDER}/{context.model}")
     return f"""\
 mkdir -p {_DATA}/opencode {_LOGS}/log && ln -sfn {_LOGS}/log {_DATA}/opencode/log || exit 1
-(umask 077; printf %s "${API_KEY_VARIABLE}" > {_KEY_FILE}) || exit 1
-unset {API_KEY_VARIABLE}
-[ -w "${{HOME:-/nonexistent}}" ] || {{ export HOME={_RUN}/home; mkdir -p "$HOME"; }}
+{keep_key(API_KEY_VARIABLE, _KEY_FILE)}
+{writable_home(_RUN)}
 export PATH="$PATH:{context.home}/bin"
 {context.home}/bin/opencode run --model {model} --format json --title rollout \\
   < {shlex.quote(context.instruction_file)} > {_LOGS}/events.jsonl 2> {_LOGS}/stderr.txt
 code=$?
 if [ "$code" -eq 0 ] && grep -q '^{{"type":"error"' {_LOGS}/events.jsonl; then code=1; fi
-[ "$code" -eq 0 ] || tail -n 20 {_LOGS}/stderr.txt {_LOGS}/events.jsonl >&2
+[ "$code" -eq 0 ] || tail -q -c {TAIL_BYTES} {_LOGS}/stderr.txt {_LOGS}/events.jsonl >&2
 exit "$code"
 """
 
@@ -157,18 +157,6 @@ def _config(context: AgentContext, options: OpenCodeOptions) -> JsonObject:
         "autoupdate": False,
         "share": "disabled",
     }
-
-
-def _merge(base: JsonObject, over: JsonObject) -> JsonObject:
-    """Objects are merged key by key; any other value replaces what was there."""
-    merged: dict[str, Any] = dict(base)
-    for key, value in over.items():
-        current = merged.get(key)
-        if isinstance(value, dict) and isinstance(current, dict):
-            merged[key] = _merge(cast(JsonObject, current), value)
-        else:
-            merged[key] = value
-    return merged
 
 
 OPENCODE: Final = Agent(
