@@ -1,7 +1,7 @@
 """Stage 2: what a sandbox must hold before its agent starts. Tests and solution come later.
 
 Safe to run twice: every file is overwritten with the same content, an agent that is there already
-is left alone.
+is left alone. How an agent comes into a sandbox that lacks it is in `agent_archive.py`.
 """
 
 import asyncio
@@ -15,8 +15,10 @@ from rolldock.errors import StageError
 from rolldock.harbor.bundle import subtree
 from rolldock.harbor.config import Healthcheck
 from rolldock.harbor.task import Task
+from rolldock.models.agent_archive import machine_name
 from rolldock.models.failure import Cause
 from rolldock.sandbox import archive, jobs
+from rolldock.sandbox.agent_archive import AgentArchives, mend
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.transfer import last, run_checked, upload_archives
 
@@ -30,13 +32,15 @@ _MAKE_DIRECTORIES: Final = f"mkdir -p {_WORKDIR} {_LOGS} && chmod 777 {_LOGS}"
 """The work directory, and those that Harbor promises; world-writable as Harbor's are, since agent
 and verifier may be different users."""
 _INSTALLED: Final = "installed"
+_READ_ONLY: Final = "read-only"
+_MACHINE: Final = "uname -sm || echo unknown unknown"
 _HEALTH_SLACK_SECONDS: Final = 10
 
 
-def agent_home(agent: Agent, version: str) -> str:
+def agent_home(agent: Agent) -> str:
     """Where a sandbox has an agent: in the agents' cache, or where it was uploaded to."""
     root = AGENTS_ROOT if agent.install is not None else BUNDLED_ROOT
-    return f"{root}/{agent.name}/{version}"
+    return f"{root}/{agent.name}/{agent.version}"
 
 
 async def set_up(
@@ -44,10 +48,10 @@ async def set_up(
     sandbox_id: str,
     task: Task,
     agent: Agent,
-    version: str,
     install_seconds: float,
     *,
     attempt: str,
+    archives: AgentArchives,
 ) -> str:
     """Fill a fresh sandbox and return its work directory.
 
@@ -59,25 +63,42 @@ async def set_up(
     """
     if task.config.environment.healthcheck is not None:
         await _await_health(sandboxes, sandbox_id, task.config.environment.healthcheck)
-    files = {INSTRUCTION_FILE: (task.instruction.encode(), archive.READABLE)}
-    for path, content in agent.bundled.items():
-        files[f"{agent_home(agent, version)}/{path}"] = (content.encode(), archive.EXECUTABLE)
-    archives = {"/": await asyncio.to_thread(archive.pack, files)}
-    if task.uploads_environment:
-        archives[_WORKDIR] = await _folder(task, "environment")
-    if agent.needs_solution:
-        archives["/solution"] = await _folder(task, "solution")
-    unpack = await upload_archives(sandboxes, sandbox_id, archives, Cause.SETUP_FAILED)
+    unpack = await upload_archives(
+        sandboxes, sandbox_id, await _trees(task, agent), Cause.SETUP_FAILED
+    )
     launched = jobs.paths(jobs.job_id(attempt))[0]
     fill = f"test -e {launched} || {{ {_MAKE_DIRECTORIES} && {unpack}; }}"
-    command = f"{_choose_workdir(task)}; {{ {fill}; }} && {_report(agent, version)}"
+    command = f"{_choose_workdir(task)}; {{ {fill}; }} && {_report(agent)}"
     reported = await run_checked(
         sandboxes, sandbox_id, command, "filling the sandbox", Cause.SETUP_FAILED
     )
-    workdir, _, installed = reported.rstrip("\n").rpartition("\n")
-    if installed != _INSTALLED:
-        await _install(sandboxes, sandbox_id, agent, version, install_seconds)
+    workdir, _, told = reported.rstrip("\n").rpartition("\n")
+    state, system, processor = told.split()
+    if state == _READ_ONLY:
+        raise _not_mounted(agent)
+    if state != _INSTALLED:
+        await archives.bring(
+            sandboxes,
+            sandbox_id,
+            agent,
+            agent_home(agent),
+            machine=machine_name(system, processor),
+            seconds=install_seconds,
+        )
     return workdir
+
+
+async def _trees(task: Task, agent: Agent) -> dict[str, bytes]:
+    """Directory, as bash reads it -> tar of what belongs there."""
+    files = {INSTRUCTION_FILE: (task.instruction.encode(), archive.READABLE)}
+    for path, content in agent.bundled.items():
+        files[f"{agent_home(agent)}/{path}"] = (content.encode(), archive.EXECUTABLE)
+    trees = {"/": await asyncio.to_thread(archive.pack, files)}
+    if task.uploads_environment:
+        trees[_WORKDIR] = await _folder(task, "environment")
+    if agent.needs_solution:
+        trees["/solution"] = await _folder(task, "solution")
+    return trees
 
 
 def _choose_workdir(task: Task) -> str:
@@ -88,10 +109,27 @@ def _choose_workdir(task: Task) -> str:
     )
 
 
-def _report(agent: Agent, version: str) -> str:
-    """A command that prints the work directory, and whether the agent is there."""
-    whole = "/" if agent.install is None else f"{agent_home(agent, version)}/{agent.check or '.'}"
-    return f"(cd {_WORKDIR} && pwd) && {{ test -e {whole} && echo {_INSTALLED} || echo absent; }}"
+def _report(agent: Agent) -> str:
+    """A command that prints the work directory, then in one line whether the agent is there, or
+    else could be brought there, and what the machine is."""
+    home = agent_home(agent)
+    whole = "/" if agent.install is None else f"{home}/{agent.check or '.'}"
+    parent = shlex.quote(home.rpartition("/")[0])
+    state = (
+        f"if test -e {shlex.quote(whole)}; then s={_INSTALLED}; "
+        f"elif (umask 022; mkdir -p {parent}) 2> /dev/null && test -w {parent}; then s=absent; "
+        f"else s={_READ_ONLY}; fi"
+    )
+    return f'(cd {_WORKDIR} && pwd) && {{ {state}; echo "$s $({_MACHINE})"; }}'
+
+
+def _not_mounted(agent: Agent) -> StageError:
+    return StageError(
+        Cause.SETUP_FAILED,
+        f"{agent.name} {agent.version} is not among the agents that the sandbox sees, and nothing "
+        f"can be put there: `{mend('install', agent)}` on the sandboxes' machine, or an image that "
+        f"holds it (`{mend('dockerfile', agent)}`)",
+    )
 
 
 async def _folder(task: Task, name: str) -> bytes:
@@ -104,27 +142,6 @@ async def _folder(task: Task, name: str) -> bytes:
     if packed is None:
         raise StageError(Cause.TASK_INVALID, f"task {task.name} has no folder {name}")
     return packed
-
-
-async def _install(
-    sandboxes: Sandboxes, sandbox_id: str, agent: Agent, version: str, install_seconds: float
-) -> None:
-    home = agent_home(agent, version)
-    script = f"mkdir -p {home} && cd {home} || exit 1\n{agent.install}"
-    done = await sandboxes.run(
-        sandbox_id,
-        script,
-        timeout_seconds=int(install_seconds),
-        otherwise=Cause.SETUP_FAILED,
-        env={"AGENT_HOME": home, "AGENT_VERSION": version},
-    )
-    if done.exit_code != 0:
-        raise StageError(
-            Cause.SETUP_FAILED,
-            f"{agent.name} {version} is not in the sandbox and could not be installed there "
-            f"(on one machine: `rolldock agents install {agent.name}`): "
-            f"{last(done.stderr or done.stdout)}",
-        )
 
 
 async def _await_health(sandboxes: Sandboxes, sandbox_id: str, check: Healthcheck) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ _SEGMENT_CHARACTERS: Final = 200
 _DIGEST_CHARACTERS: Final = 32
 
 
+@lru_cache(maxsize=1024)
 def segment(name: str) -> str:
     """A name as one path segment: percent-encoded; a long one is cut and ends in `~` and a digest.
 
@@ -101,6 +103,15 @@ TUNNELS: Final = "tunnels"
 def tunnel(version: int) -> str:
     """One version of where the gateway is reached from outside."""
     return f"{TUNNELS}/{version:06}"
+
+
+AGENTS: Final = "agents"
+"""Where the records of pushed agents are."""
+
+
+def agent_archive(name: str, version: str, machine: str, recipe: str) -> str:
+    """The archive of an agent's version, installed in one way for one kind of machine."""
+    return f"{AGENTS}/{segment(name)}/{segment(version)}/{segment(machine)}/{recipe}"
 
 
 def index(ended_at: datetime, experiment: str, rollout: str) -> str:

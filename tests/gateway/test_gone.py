@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -57,7 +57,7 @@ def kill(gateway: GatewayProcess) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("ask", [chat, responses, messages])
 async def test_ten_seconds_without_a_gateway(
-    own_world: World, tmp_path: Path, ask: Callable[[str, str], Awaitable[str]]
+    own_world: World, tmp_path: Path, ask: Callable[[str, str], Coroutine[None, None, str]]
 ) -> None:
     """The client's own retries bridge them; the turn is in the trace once."""
     attempt = await own_world.open()
