@@ -7,14 +7,33 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from rolldock.errors import UsageError
+from rolldock.models.spec import AgentRef
 
 from .agent import Agent
 from .bash import BASH
+from .claude_code import CLAUDE_CODE
+from .codex import CODEX
+from .command import COMMAND
+from .mini_swe_agent import MINI_SWE_AGENT
 from .nop import NOP
 from .opencode import OPENCODE
 from .oracle import ORACLE
+from .terminus_2 import TERMINUS_2
 
-_AGENTS: Final = {agent.name: agent for agent in (BASH, NOP, OPENCODE, ORACLE)}
+_AGENTS: Final = {
+    agent.name: agent
+    for agent in (
+        BASH,
+        CLAUDE_CODE,
+        CODEX,
+        COMMAND,
+        MINI_SWE_AGENT,
+        NOP,
+        OPENCODE,
+        ORACLE,
+        TERMINUS_2,
+    )
+}
 
 
 def agent_names() -> tuple[str, ...]:
@@ -34,6 +53,18 @@ def get_agent(name: str) -> Agent:
     return agent
 
 
+def agent_of(ref: AgentRef) -> Agent:
+    """The agent that a spec names, as its version and its options make it.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    agent = get_agent(ref.name)
+    if agent.refine is not None:
+        agent = agent.refine(agent, ref.options)
+    return agent if ref.version is None else agent.model_copy(update={"version": ref.version})
+
+
 def check_options(agent: Agent, options: Mapping[str, Any]) -> None:
     """Say early what `launch` would refuse.
 
@@ -50,9 +81,11 @@ def check_options(agent: Agent, options: Mapping[str, Any]) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"agent {agent.name}, option {where} = {first['input']!r}: {first['msg']}"
-        ) from error
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            raise UsageError(f"agent {agent.name} needs option {where}") from error
+        given = f", option {where} = {first['input']!r}" if where else ""
+        raise UsageError(f"agent {agent.name}{given}: {message}") from error
 
 
 def _nearest(name: str, known: list[str] | tuple[str, ...]) -> str:

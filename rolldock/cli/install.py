@@ -22,6 +22,7 @@ _TIMEOUT_SECONDS: Final = 1800
 _PLACES: Final = {
     "npm": "install Node.js 20 or later with npm (Debian: apt-get install nodejs npm)",
     "node": "install Node.js 20 or later (Debian: apt-get install nodejs)",
+    "tmux": "install tmux (Debian: apt-get install tmux)",
 }
 
 

@@ -1,7 +1,8 @@
 """From a request to the reply that its script holds: a pure function, so retries change nothing.
 
-The turn is the number of assistant messages in the request. Requests that offer no tools are the
-side calls of agents (titles, summaries): they get a short text and use up no turn.
+The turn is the number of assistant messages in the request, less those that only waited. Requests
+that offer no tools are the side calls of agents (titles, summaries): they get a short text and use
+up no turn.
 """
 
 import json
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from .manners import in_manner, takes_text, turns_had
 from .request import ChatRequest, OfferedFunction
 from .script import ErrorReply, Script, ScriptTurn, ToolCall, find_script
 
@@ -16,7 +18,8 @@ SIDE_CALL_TEXT: Final = "Scripted conversation"
 LAST_WORDS: Final = "Done."
 """The reply after the last written turn."""
 
-_SHELL_NAMES: Final = ("bash", "shell", "exec_command", "terminal", "run_command")
+_SHELL_NAMES: Final = frozenset({"bash", "shell", "exec_command", "terminal", "run_command"})
+"""In small letters: Claude Code's is `Bash`."""
 _COMMAND_NAMES: Final = ("command", "cmd", "script")
 _PLAIN_VALUES: Final[dict[str, Any]] = {
     "string": "Run a command",
@@ -61,17 +64,16 @@ def play(scripts: dict[str, Script], request: ChatRequest) -> Played:
     Raises:
         PlayError: no script matches, no shell tool is offered, or the turn is an error.
     """
-    if not request.tools:
+    if not request.tools and not takes_text(request):
         return Played(text=SIDE_CALL_TEXT)
     script = find_script(scripts, request.model, request.opening)
     if script is None:
         names = ", ".join(f"{name} ({found.match!r})" for name, found in scripts.items())
         message = f"no script matches the conversation's first user messages; scripts: {names}"
         raise PlayError(ErrorReply(status=404, message=message, code="no_script"))
-    index = request.n_replies
-    if index >= len(script.turns):
-        return Played(text=LAST_WORDS)
-    return _play_turn(script.turns[index], request)
+    index = turns_had(request)
+    turn = script.turns[index] if index < len(script.turns) else ScriptTurn(say=LAST_WORDS)
+    return _play_turn(in_manner(turn, request), request)
 
 
 def _play_turn(turn: ScriptTurn, request: ChatRequest) -> Played:
@@ -89,7 +91,7 @@ def _written_call(call: ToolCall) -> Call:
 
 def _shell_call(command: str, offered: list[OfferedFunction]) -> Call:
     """The call of the offered shell tool that runs a command, required parameters filled in."""
-    ordered = sorted(offered, key=lambda tool: tool.name not in _SHELL_NAMES)
+    ordered = sorted(offered, key=lambda tool: tool.name.lower() not in _SHELL_NAMES)
     for tool in ordered:
         properties: dict[str, Any] = tool.parameters.get("properties") or {}
         parameter = next((name for name in _COMMAND_NAMES if name in properties), None)

@@ -2,9 +2,9 @@
 
 import asyncio
 import hmac
-import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final, cast
 
 from aiohttp import web
@@ -14,11 +14,15 @@ from rolldock.errors import UsageError
 from rolldock.faults.admin import install
 from rolldock.faults.model import JOURNAL_PATH
 
+from .anthropic_messages import AnthropicMessages
+from .chat_completions import ChatCompletions
 from .journal import Journal
+from .openai_responses import OpenAIResponses
 from .play import PlayError, play
-from .request import ChatRequest
 from .script import ErrorReply, Script
-from .wire import Completion, body, chunks, complete
+from .wire_format import UnreadableError, WireFormat, invalid
+
+FORMATS: Final[tuple[WireFormat, ...]] = (ChatCompletions(), AnthropicMessages(), OpenAIResponses())
 
 MAX_BODY_BYTES: Final = 256 * 1024 * 1024
 SHUTDOWN_SECONDS: Final = 0.5
@@ -42,7 +46,8 @@ def app(
         application.router.add_get(JOURNAL_PATH, journal.show)
     application.router.add_get("/healthz", server.healthz)
     application.router.add_get("/v1/models", server.models)
-    application.router.add_post("/v1/chat/completions", server.chat_completions)
+    for spoken in FORMATS:
+        application.router.add_post(spoken.path, partial(server.answer, spoken))
     return application
 
 
@@ -85,20 +90,21 @@ class _Server:
     ) -> None:
         self._scripts = scripts
         self._journal = journal
-        self._expected = None if api_key is None else f"Bearer {api_key}".encode()
+        self._expected = None if api_key is None else api_key.encode()
 
     @web.middleware
     async def authorize(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Refuse `/v1` requests without the key; give unknown paths a JSON body."""
+        spoken = _format_of(request.path)
         if self._expected is not None and request.path.startswith("/v1"):
-            given = request.headers.get("Authorization", "").encode()
+            given = spoken.api_key(request.headers).encode()
             if not hmac.compare_digest(given, self._expected):
-                return _error(ErrorReply(status=401, message="wrong or missing API key"))
+                return _error(spoken, ErrorReply(status=401, message="wrong or missing API key"))
         try:
             return await handler(request)
         except web.HTTPException as error:
             message = f"{request.method} {request.path}: {error.reason}"
-            return _error(ErrorReply(status=error.status, message=message))
+            return _error(spoken, ErrorReply(status=error.status, message=message))
 
     async def healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "scripts": list(self._scripts)})
@@ -107,45 +113,45 @@ class _Server:
         model = {"id": "scripted", "object": "model", "created": 0, "owned_by": "rolldock"}
         return web.json_response({"object": "list", "data": [model]})
 
-    async def chat_completions(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, spoken: WireFormat, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         if self._journal is not None:
             self._journal.add(request, raw)
+        for header in spoken.demanded_headers:
+            if header not in request.headers:
+                return _error(spoken, ErrorReply(status=400, message=f"{header}: missing header"))
         try:
-            asked = ChatRequest.model_validate_json(raw)
+            asked = spoken.read(raw)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "body"
-            return _error(ErrorReply(status=400, message=f"{where}: {first['msg']}"))
+            return _error(spoken, invalid(error))
+        except UnreadableError as error:
+            return _error(spoken, error.reply)
         try:
             reply = play(self._scripts, asked)
         except PlayError as error:
-            return _error(error.reply)
+            return _error(spoken, error.reply)
         await asyncio.sleep(reply.delay_seconds)
-        completion = complete(asked, reply)
-        if not asked.stream:
-            return web.json_response(body(completion))
-        options = asked.stream_options
-        include_usage = options is not None and options.include_usage
-        return await _stream(request, completion, include_usage=include_usage)
+        if asked.stream:
+            return await _stream(request, spoken.stream(asked, reply))
+        return web.json_response(spoken.whole(asked, reply))
 
 
-async def _stream(
-    request: web.Request, completion: Completion, *, include_usage: bool
-) -> web.StreamResponse:
+def _format_of(path: str) -> WireFormat:
+    """The format in which a path's errors are said."""
+    return next((spoken for spoken in FORMATS if path.startswith(spoken.path)), FORMATS[0])
+
+
+async def _stream(request: web.Request, events: Iterable[bytes]) -> web.StreamResponse:
     headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
     response = web.StreamResponse(headers=headers)
     # The client may have gone.
     with suppress(ConnectionResetError):
         await response.prepare(request)
-        for chunk in chunks(completion, include_usage=include_usage):
-            await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
-        await response.write(b"data: [DONE]\n\n")
+        for event in events:
+            await response.write(event)
         await response.write_eof()
     return response
 
 
-def _error(reply: ErrorReply) -> web.Response:
-    kind = "invalid_request_error" if reply.status < 500 else "server_error"
-    detail = {"message": reply.message, "type": kind, "param": None, "code": reply.code}
-    return web.json_response({"error": detail}, status=reply.status)
+def _error(spoken: WireFormat, reply: ErrorReply) -> web.Response:
+    return web.json_response(spoken.error(reply), status=reply.status)

@@ -37,6 +37,8 @@ AUXILIARY: list[tuple[str, Turn]] = [
         ),
     ),
     ("claude-code", asked(1, "system", "Web page content:\n---")),
+    ("terminus-2", asked(1, "You are about to hand off your work to another AI agent.", parent=0)),
+    ("terminus-2", asked(1, "You are picking up work from a previous AI agent on this task:\nX")),
     ("codex", asked(1, "go", parent=0, **codex(request_kind="compaction"))),
     ("codex", asked(1, "s", "go", **codex(request_kind="turn", subagent_kind="review"))),
 ]
@@ -48,7 +50,7 @@ def test_a_call_beside_the_conversation_is_known(name: str, turn: Turn) -> None:
     assert auxiliary_slots([asked(0, "system", "task"), turn], get_agent(name).auxiliary) == {1}
 
 
-@pytest.mark.parametrize("name", ["opencode", "claude-code", "codex"])
+@pytest.mark.parametrize("name", ["opencode", "claude-code", "codex", "terminus-2"])
 def test_the_conversation_itself_is_not(name: str) -> None:
     """Nor what a task happens to say of such calls in its first message."""
     turns = [

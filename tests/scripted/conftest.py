@@ -1,9 +1,10 @@
-"""A scripted server of the examples' conversations, with an openai client."""
+"""A scripted server of the examples' conversations, with the clients of its formats."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
 from rolldock.scripted.script import Script, load_scripts
@@ -43,4 +44,11 @@ async def address(scripts: dict[str, Script]) -> AsyncGenerator[str, None]:
 async def openai_client(address: str) -> AsyncGenerator[AsyncOpenAI, None]:
     """The real client."""
     async with AsyncOpenAI(base_url=f"{address}/v1", api_key=API_KEY, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+async def anthropic_client(address: str) -> AsyncGenerator[AsyncAnthropic, None]:
+    """The real client."""
+    async with AsyncAnthropic(base_url=address, api_key=API_KEY, max_retries=0) as client:
         yield client
