@@ -1,1 +1,1 @@
-"""Blobs by digest and named create-once records, over obstore. No mutable state, no lock."""
+"""Blobs by digest and named create-once records, in a directory or over obstore. No lock."""

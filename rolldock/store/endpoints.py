@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -31,6 +32,12 @@ def encrypt_key(secret: bytes, api_key: str) -> str:
     return _cipher(secret).encrypt(api_key.encode()).decode()
 
 
+@lru_cache(maxsize=256)
+def _decrypted(secret: bytes, api_key: str) -> str:
+    """Every call to a model server asks for its key."""
+    return _cipher(secret).decrypt(api_key.encode()).decode()
+
+
 def decrypt_key(secret: bytes, endpoint: Endpoint) -> str | None:
     """The API key of an endpoint, None where it needs none.
 
@@ -40,7 +47,7 @@ def decrypt_key(secret: bytes, endpoint: Endpoint) -> str | None:
     if endpoint.api_key is None:
         return None
     try:
-        return _cipher(secret).decrypt(endpoint.api_key.encode()).decode()
+        return _decrypted(secret, endpoint.api_key)
     except InvalidToken:
         raise UsageError(
             f"endpoint {endpoint.name}: its key was encrypted under another ROLLDOCK_SECRET; "

@@ -1,4 +1,4 @@
-"""The store: one primitive, create-if-absent, over whatever obstore can open.
+"""The store: one primitive, create-if-absent, over a directory or whatever obstore can open.
 
 A directory cannot compare and swap, so nothing here updates or deletes: a record is written once,
 the first writer wins, and what it says never changes.
@@ -7,13 +7,17 @@ the first writer wins, and what it says never changes.
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.exceptions import BaseError
+from obstore.store import from_url
 
 from rolldock.errors import UnavailableError, UsageError
+from rolldock.store.backend import Backend
+from rolldock.store.directory import Directory
+from rolldock.store.objects import Objects
+
+_KNOWN_BLOBS: Final = 4096
 
 
 class Store:
@@ -23,10 +27,12 @@ class Store:
         UnavailableError: from every method, when the store itself cannot be reached.
     """
 
-    def __init__(self, backend: ObjectStore, where: str) -> None:
+    def __init__(self, backend: Backend, where: str) -> None:
         self._backend = backend
         self.where = where
         """The directory or URL, for messages."""
+        self._blobs: dict[str, None] = {}
+        """Digests that are there, since this process has stored them; the newest ones, in order."""
 
     @classmethod
     def open(cls, where: str) -> Self:
@@ -37,10 +43,10 @@ class Store:
         """
         try:
             if "://" in where:
-                return cls(from_url(where), where)
+                return cls(Objects(from_url(where)), where)
             root = Path(where).absolute()
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return cls(LocalStore(root), str(root))
+            return cls(Directory(root), str(root))
         except (BaseError, OSError, ValueError) as error:
             raise UsageError(
                 f"store {where!r} cannot be opened: {_first_line(error)}: set ROLLDOCK_STORE to a "
@@ -50,38 +56,33 @@ class Store:
     async def create(self, name: str, content: bytes) -> bool:
         """Write a record unless it exists. Returns whether this call wrote it."""
         try:
-            await obstore.put_async(self._backend, name, content, mode="create")
-        except AlreadyExistsError:
-            return False
+            return await self._backend.create(name, content)
         except (BaseError, OSError) as error:
             raise self._unavailable(name, error) from error
-        return True
 
     async def get(self, name: str) -> bytes | None:
         """A record's content; None where it does not exist."""
         try:
-            found = await obstore.get_async(self._backend, name)
-            return bytes(await found.bytes_async())
-        except FileNotFoundError:
-            return None
+            return await self._backend.get(name)
         except (BaseError, OSError) as error:
             raise self._unavailable(name, error) from error
 
     async def names(self, prefix: str, after: str | None = None) -> AsyncIterator[str]:
         """Names below a prefix (whole path segments), in no particular order."""
         try:
-            # obstore's overload for Arrow batches is untyped without that package.
-            listing = obstore.list(self._backend, prefix, offset=after)  # pyright: ignore[reportUnknownMemberType]
-            async for batch in listing:
-                for entry in batch:
-                    yield entry["path"]
+            async for name in self._backend.names(prefix, after):
+                yield name
         except (BaseError, OSError) as error:
             raise self._unavailable(prefix, error) from error
 
     async def put_blob(self, content: bytes) -> str:
         """Store content under its SHA-256 and return that."""
         digest = hashlib.sha256(content).hexdigest()
-        await self.create(f"blobs/{digest}", content)
+        if digest not in self._blobs:
+            await self.create(f"blobs/{digest}", content)
+            if len(self._blobs) >= _KNOWN_BLOBS:
+                del self._blobs[next(iter(self._blobs))]
+            self._blobs[digest] = None
         return digest
 
     async def get_blob(self, digest: str) -> bytes:
