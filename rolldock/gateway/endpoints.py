@@ -107,11 +107,11 @@ class Endpoints:
 
     def _callers_of(self, endpoint: Endpoint) -> set[str]:
         """The attempts whose mark that they call this version is written."""
-        version, attempts = self._callers.get(endpoint.name, (0, set[str]()))
-        if version != endpoint.version:
-            attempts = set[str]()
-            self._callers[endpoint.name] = (endpoint.version, attempts)
-        return attempts
+        known = self._callers.get(endpoint.name)
+        if known is None or known[0] != endpoint.version:
+            known = (endpoint.version, set[str]())
+            self._callers[endpoint.name] = known
+        return known[1]
 
     async def _later_than(self, seen: Endpoint) -> None:
         """Wait for the next version; of all that wait for one endpoint, one looks."""

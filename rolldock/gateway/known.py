@@ -30,6 +30,8 @@ class Known:
 
     async def recover(self) -> None:
         """Read the whole log."""
+        if await self._log.read_claim(0) is None:
+            return
         found = await self._log.listing()
         await self.catch_up(len(found.claims))
         for slot in self.slots:

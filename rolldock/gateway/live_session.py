@@ -58,8 +58,10 @@ class LiveSession:
         self._process = process
         self._lock = asyncio.Lock()
         self._known = Known(record, log)
-        self._running: dict[int, asyncio.Task[Answer]] = {}
-        self._watcher: asyncio.Task[None] | None = None
+        self._asking: dict[int, asyncio.Timeout] = {}
+        """Of the slots whose model is being asked, the scope that aborts the call."""
+        self._looks = False
+        """Whether the next look for END is on its way."""
 
     @classmethod
     async def recover(cls, record: Session, log: SessionLog, process: Process) -> "LiveSession":
@@ -71,7 +73,7 @@ class LiveSession:
     @property
     def idle(self) -> bool:
         """Whether nothing would be forgotten if this process forgot the session."""
-        return not self._running and all(slot.abandoned for slot in self._known.slots)
+        return all(slot.abandoned and not slot.in_flight for slot in self._known.slots)
 
     async def admit(
         self, dialect: Dialect, request: AgentRequest, connection: asyncio.BaseTransport
@@ -180,36 +182,38 @@ class LiveSession:
             self._known.prefixes,
             relay,
         )
-        model = ModelCall(tools, call)
-        tasks = self._process.tasks
-        self._running[slot.number] = tasks.spawn(model.run(), f"{attempt} ask {slot.number}")
-        concluded = self._conclude(slot, model, dialect, placement)
-        slot.call = Call(tasks.spawn(concluded, f"{attempt} slot {slot.number}"), relay)
-        if self._watcher is None or self._watcher.done():
-            self._watcher = tasks.spawn(self._watch(), f"{attempt} watch")
+        concluded = self._conclude(slot, ModelCall(tools, call), dialect, placement)
+        task = self._process.tasks.spawn(concluded, f"{attempt} slot {slot.number}")
+        slot.call = Call(task, relay)
         return slot.call
 
     async def _conclude(
         self, slot: Slot, model: ModelCall, dialect: Dialect, placement: Placement
     ) -> Answer:
-        """Wait for a call, record its answer, and give what is recorded."""
-        asking = self._running[slot.number]
+        """Ask the model, record its answer, and give what is recorded."""
+        answer = await self._ask(slot.number, model)
+        reply = answer.reply
+        recorded = await patiently(lambda: self._log.answer(slot.number, reply))
+        if recorded is reply:
+            self._known.take_up(slot, recorded, placement)
+            return answer
+        await self._known.learn(slot, recorded)
+        return await self._again(dialect, recorded)
+
+    async def _ask(self, slot: int, model: ModelCall) -> Answer:
+        """Ask the model, or say that END came first."""
+        scope = asyncio.timeout(None)
         try:
-            await asyncio.wait({asking})
-            if asking.cancelled() and self._known.end is not None:
-                answer = model.aborted(str(ended(self._known.end)), ABORTED_STATUS)
-            else:
-                answer = asking.result()
-            reply = answer.reply
-            recorded = await patiently(lambda: self._log.answer(slot.number, reply))
-            if recorded is reply:
-                self._known.take_up(slot, recorded, placement)
-                return answer
-            await self._known.learn(slot, recorded)
-            return await self._again(dialect, recorded)
+            async with scope:
+                self._asking[slot] = scope
+                self._look_later()
+                return await model.run()
+        except TimeoutError:
+            if self._known.end is None or not scope.expired():
+                raise
+            return model.aborted(str(ended(self._known.end)), ABORTED_STATUS)
         finally:
-            asking.cancel()
-            del self._running[slot.number]
+            self._asking.pop(slot, None)
 
     async def _stored(self, slot: int, dialect: Dialect) -> Answer:
         reply = await self._log.reply(slot)
@@ -237,17 +241,29 @@ class LiveSession:
         if self._known.end is not None:
             raise ended(self._known.end)
 
-    async def _watch(self) -> None:
-        """While calls are open, look for END: a budget's lets them finish, any other aborts."""
-        while self._running:
-            await asyncio.wait(self._running.values(), timeout=self._process.end_probe_seconds)
-            if all(asking.done() for asking in self._running.values()):
-                return
-            try:
-                async with self._lock:
-                    await self._known.catch_up()
-            except UnavailableError as error:
-                _log.warning("looking for the end of %s: %s", self._log.attempt, error)
-            if self._known.end is not None and self._known.end.reason not in BUDGETS:
-                for asking in self._running.values():
-                    asking.cancel()
+    def _look_later(self) -> None:
+        """Look for END once the model has had some time."""
+        if not self._looks:
+            self._looks = True
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._process.end_probe_seconds, self._look_now)
+
+    def _look_now(self) -> None:
+        self._looks = bool(self._asking)
+        if self._looks:
+            self._process.tasks.spawn(self._look(), f"{self.record.attempt} look for END")
+
+    async def _look(self) -> None:
+        """Look for END, and again later: a budget's lets open calls finish, any other aborts."""
+        try:
+            async with self._lock:
+                await self._known.catch_up()
+        except UnavailableError as error:
+            _log.warning("looking for the end of %s: %s", self._log.attempt, error)
+        if self._known.end is not None and self._known.end.reason not in BUDGETS:
+            for scope in self._asking.values():
+                scope.reschedule(0.0)
+            self._asking.clear()
+        self._looks = False
+        if self._asking:
+            self._look_later()

@@ -43,7 +43,10 @@ async def running(config: GatewayConfig) -> AsyncGenerator[web.Application]:
     endpoints = Endpoints(store, secret, config.end_probe_seconds)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0)
     trust_env = any(name.lower().endswith("_proxy") for name in os.environ)
-    async with aiohttp.ClientSession(connector=connector, trust_env=trust_env) as http:
+    no_cookies = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(
+        connector=connector, cookie_jar=no_cookies, trust_env=trust_env
+    ) as http:
         upstream = Upstream(http, config.upstream_total_seconds, config.upstream_stall_seconds)
         tasks = Tasks()
         tools = CallTools(store, endpoints, upstream, Engines(store))

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import aiohttp
 
+from rolldock.errors import RolldockError
 from rolldock.gateway.endpoints import Target
 from rolldock.gateway.json_bodies import BodyError, parse_object
 from rolldock.models.base import JsonObject
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 _FIRST_DELAY_SECONDS: Final = 0.25
 _LAST_DELAY_SECONDS: Final = 15.0
 _LONGEST_RETRY_AFTER_SECONDS: Final = 60.0
-_CONNECT_SECONDS: Final = 10.0
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
 _CHUNK_BYTES: Final = 64 * 1024
 _LARGE_BYTES: Final = 1024 * 1024
 """From here on a body is written in pieces, so that the event loop goes on meanwhile."""
@@ -54,6 +55,64 @@ class TryFailedError(Exception):
         self.upstream_status = upstream_status
         self.body = body
         self.retry_after_seconds = retry_after_seconds
+
+
+class _Limit:
+    """How long one try may take, and be silent; `scope` is what ends it.
+
+    A timer alone runs until it may be too long: only then pauses are looked for.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        scope: asyncio.Timeout,
+        seconds: float,
+        total_seconds: float,
+        stall_seconds: float,
+    ) -> None:
+        self.exceeded: TryFailedError | None = None
+        self._target = target
+        self._scope = scope
+        self._seconds = seconds
+        self._total_seconds = total_seconds
+        self._stall_seconds = stall_seconds
+        self._judging: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, self._left_seconds), self._ring)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._judging is not None:
+            self._judging.cancel()
+            await asyncio.wait({self._judging})
+
+    @property
+    def _left_seconds(self) -> float:
+        clock = self._target.clock
+        return min(self._seconds - clock.taken_seconds, self._stall_seconds - clock.silent_seconds)
+
+    def _ring(self) -> None:
+        self._judging = asyncio.create_task(self._judge())
+
+    async def _judge(self) -> None:
+        """End the try, unless a pause or a sign of life has put that off."""
+        clock, url = self._target.clock, self._target.base_url
+        while self.exceeded is None:
+            await asyncio.sleep(self._left_seconds)
+            try:
+                await clock.pauses_over()
+            except RolldockError as error:
+                _log.warning("whether %s was paused is not known: %s", url, error)
+            if clock.taken_seconds >= self._seconds:
+                message = f"no reply from {url} within {self._total_seconds:g} s"
+                self.exceeded = TryFailedError(504, message, retryable=False)
+            elif clock.silent_seconds >= self._stall_seconds:
+                message = f"{url} sent nothing for {self._stall_seconds:g} s"
+                self.exceeded = TryFailedError(504, message, retryable=True)
+        self._scope.reschedule(0.0)
 
 
 class Upstream:
@@ -97,38 +156,15 @@ class Upstream:
         self, target: Target, work: Coroutine[object, object, Answer], seconds: float
     ) -> Answer:
         """One try, given up when it takes or is silent for too long."""
-        clock = target.clock
-        task = asyncio.create_task(work)
+        scope = asyncio.timeout(None)
+        limit = _Limit(target, scope, seconds, self._total_seconds, self._stall_seconds)
         try:
-            while True:
-                left = min(
-                    seconds - clock.taken_seconds, self._stall_seconds - clock.silent_seconds
-                )
-                await asyncio.wait({task}, timeout=max(0.0, left))
-                if not task.done():
-                    await self._look_for_pauses(target, task)
-                if task.done():
-                    return task.result()
-                if clock.taken_seconds >= seconds:
-                    message = f"no reply from {target.base_url} within {self._total_seconds:g} s"
-                    raise TryFailedError(504, message, retryable=False)
-                if clock.silent_seconds >= self._stall_seconds:
-                    message = f"{target.base_url} sent nothing for {self._stall_seconds:g} s"
-                    raise TryFailedError(504, message, retryable=True)
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
-
-    async def _look_for_pauses(self, target: Target, task: "asyncio.Task[Answer]") -> None:
-        """Learn what the timers must leave out; returns early if the try ends meanwhile."""
-        looking = asyncio.create_task(target.clock.pauses_over())
-        try:
-            await asyncio.wait({task, looking}, return_when=asyncio.FIRST_COMPLETED)
-            if looking.done() and (error := looking.exception()) is not None:
-                _log.warning("whether %s was paused is not known: %s", target.base_url, error)
-        finally:
-            looking.cancel()
-            await asyncio.wait({looking})
+            async with scope, limit:
+                return await work
+        except TimeoutError:
+            if limit.exceeded is None:
+                raise
+            raise limit.exceeded from None
 
     async def post(
         self, target: Target, url: str, body: bytes, headers: Mapping[str, str]
@@ -159,7 +195,7 @@ class Upstream:
                     **headers,
                 },
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+                timeout=_TIMEOUT,
             ) as response:
                 target.clock.hear()
                 if response.status != 200:
