@@ -49,12 +49,12 @@ def opened(text: str) -> ResponseInputParam:
     ]
 
 
-def continued(given: ResponseInputParam, reply: Response) -> ResponseInputParam:
+def continued(given: ResponseInputParam, reply: Response, shown: str = "ok") -> ResponseInputParam:
     """The same with a reply, reasoning before it, and what its tools gave."""
     thought: Any = {"type": "reasoning", "summary": [], "encrypted_content": "x"}
     items: list[Any] = [item.model_dump(exclude_unset=True) for item in reply.output]
     results: list[Any] = [
-        {"type": "function_call_output", "call_id": item.call_id, "output": "ok"}
+        {"type": "function_call_output", "call_id": item.call_id, "output": shown}
         for item in reply.output
         if item.type == "function_call"
     ]
@@ -133,3 +133,23 @@ async def test_errors_have_openais_shape(openai_client: AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="resp_1") as unknown:
         await ask(openai_client, HELLO, previous="resp_1")
     assert unknown.value.code == "previous_response_not_found"
+
+
+async def test_a_command_that_goes_on_is_waited_for(openai_client: AsyncOpenAI) -> None:
+    """As Codex runs them: its session is polled until it has ended; then the next turn comes."""
+    tools: list[ToolParam] = [function("exec_command", cmd={}), function("write_stdin")]
+    about = "Wall time: 10.0 seconds\n{}\nOutput:\nProcess running with session ID 2"
+    running, ended = about.format("Process running with session ID 58"), about.format("Exited")
+    given = opened(HELLO)
+    called: list[tuple[str, str]] = []
+    for shown in (running, running, ended, ended):
+        reply = await ask(openai_client, given, tools=tools)
+        call = reply.output[-1]
+        assert call.type == "function_call"
+        called.append((call.name, call.arguments))
+        given = continued(given, reply, shown)
+    poll = ("write_stdin", '{"session_id": 58}')
+    assert called[1:3] == [poll, poll]
+    assert called[0][1].startswith('{"cmd": "printf ')
+    assert called[3] == ("exec_command", '{"cmd": "od -c hello.txt"}')
+    assert (await ask(openai_client, given, tools=tools)).output_text.startswith("hello.txt holds")

@@ -83,5 +83,5 @@ async def test_an_error_comes_after_the_command_before_it(openai_client: AsyncOp
     terminal.show(first, ended=False)
     assert read(await terminal.ask()) == ([""], False)
     terminal.show(first, ended=True)
-    with pytest.raises(openai.PermissionDeniedError, match="closed for today"):
+    with pytest.raises(openai.NotFoundError, match="does not exist any more"):
         await terminal.ask()
