@@ -30,6 +30,7 @@ from rolldock.store import endpoints, keys
 from rolldock.store.store import Store
 from tests.gateway.model_server import ModelServer
 from tests.gateway.native_server import KEY, NativeServer
+from tests.llama import llama_server
 
 SECRET = b"a secret of this test, long enough to sign with"
 
@@ -288,17 +289,5 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture(scope="session")
 def llama() -> Iterator[str]:
     """A real model's server, a process of its own; the base of its chat completions."""
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("llama_server.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        lines = iter(process.stdout.readline, "")
-        address = next(line.split()[-1] for line in lines if line.startswith("listening on "))
-        yield f"{address}/v1"
-    finally:
-        process.kill()
-        process.communicate()
+    with llama_server() as url:
+        yield url
