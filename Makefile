@@ -36,7 +36,8 @@ up: agents
 test: agents
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
-test-all: agents
+test-all: sync
+	@$(BIN)/rolldock agents install opencode claude-code codex mini-swe-agent terminus-2
 	$(BIN)/pytest -m slow $(ARGS)
 
 lint: sync

@@ -3,7 +3,6 @@
 Tests that use it run on the session's event loop, to which its connections belong.
 """
 
-import os
 import shutil
 import signal
 from collections.abc import AsyncGenerator, Callable
@@ -15,6 +14,7 @@ import pytest_asyncio
 from rolldock.cli.stack.options import StackOptions
 from rolldock.cli.stack.stack import Stack
 from rolldock.trainer.client import Client
+from tests.agent_cache import AGENT_CACHE
 
 # Shells start what they run in the background with Ctrl-C ignored, and every child that a test
 # presses it at would inherit that.
@@ -42,11 +42,10 @@ def stack_options(
     """Options of a stack in a home of its own; the argument says whether it runs a worker."""
 
     def options(worker: bool) -> StackOptions:
-        cache = os.environ.get("ROLLDOCK_AGENT_CACHE", str(ROOT / ".cache" / "agents"))
         return StackOptions(
             home=tmp_path_factory.mktemp("home"),
             auto_ports=True,
-            agent_cache=Path(cache),
+            agent_cache=AGENT_CACHE,
             scripts=scripts,
             worker=worker,
             environment={

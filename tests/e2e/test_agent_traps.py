@@ -18,6 +18,7 @@ from rolldock.models.failure import Cause
 from rolldock.models.result import RolloutResult, Stage, Status, StopReason
 from rolldock.sandbox.client import Sandboxes
 from rolldock.trainer.client import Client
+from tests.agent_cache import installed
 from tests.rollouts import alive
 
 ROOT = Path(__file__).parents[2]
@@ -197,7 +198,7 @@ async def test_a_working_agents_token_is_on_no_command_line(
     stack: Stack, client: Client, agent: str
 ) -> None:
     """Looked at from outside while the model's command runs, which does not have it either."""
-    spec = await client.spec(LONG_WAIT, agent=agent, endpoint="scripted")
+    spec = await client.spec(LONG_WAIT, agent=installed(agent), endpoint="scripted")
     handle = await client.start(spec)
     settings = stack.settings
     try:

@@ -1,7 +1,6 @@
 """Claude Code and Codex as they come from npm, on a real stack: each speaks its own wire format."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from rolldock.agents.registry import get_agent
-from rolldock.cli.install import install_agent
 from rolldock.gateway.rebuild import Rebuilder
 from rolldock.models.failure import Cause
 from rolldock.models.result import RolloutResult, Status, StopReason
 from rolldock.trainer.client import Client
+from tests.agent_cache import installed
 
 ROOT = Path(__file__).parents[2]
 HELLO = ROOT / "examples" / "tasks" / "hello-world"
@@ -45,10 +43,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 @pytest.fixture(params=AGENTS)
 def agent(request: pytest.FixtureRequest) -> str:
     """An agent that is installed in the cache of the stack."""
-    name = str(request.param)
-    cache = os.environ.get("ROLLDOCK_AGENT_CACHE", str(ROOT / ".cache" / "agents"))
-    install_agent(get_agent(name), Path(cache))
-    return name
+    return installed(str(request.param))
 
 
 async def run(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +9,11 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from rolldock.agents.registry import get_agent
-from rolldock.cli.install import install_agent
 from rolldock.gateway.rebuild import Rebuilder
 from rolldock.models.failure import Cause
 from rolldock.models.result import RolloutResult, Status, StopReason
 from rolldock.trainer.client import Client
+from tests.agent_cache import installed
 
 ROOT = Path(__file__).parents[2]
 HELLO = ROOT / "examples" / "tasks" / "hello-world"
@@ -51,13 +49,6 @@ pytestmark = [
 def agent(request: pytest.FixtureRequest) -> str:
     """An agent that is installed in the cache of the stack."""
     return installed(str(request.param))
-
-
-def installed(name: str) -> str:
-    """The agent, in the cache of the stack."""
-    cache = os.environ.get("ROLLDOCK_AGENT_CACHE", str(ROOT / ".cache" / "agents"))
-    install_agent(get_agent(name), Path(cache))
-    return name
 
 
 async def run(

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rolldock.agents.registry import get_agent
-from rolldock.cli.install import install_agent
 from rolldock.models.result import Status
 from rolldock.models.spec import Purpose, Sampling
-from rolldock.settings import Settings
 from rolldock.trainer.client import Client
+from tests.agent_cache import installed
 from tests.llama import llama_server
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +31,7 @@ def llama() -> Iterator[str]:
 @pytest.mark.parametrize("agent", ["bash", "mini-swe-agent"])
 async def test_a_real_models_trace_is_whole(client: Client, llama: str, agent: str) -> None:
     """Every turn has ids and log-probs as many as the server counted; the rollout is graded."""
-    install_agent(get_agent(agent), Settings.load().agent_cache)
+    installed(agent)
     endpoint = await client.add_endpoint(f"smollm2-{agent}", url=llama, model="smollm2")
     assert endpoint.token_ids
     spec = await client.spec(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from rolldock.cli.stack.programs import CHECKOUT
+from rolldock.errors import StageError
 from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes
 from rolldock.trainer.client import Client
@@ -27,9 +28,12 @@ async def waiting(
             if str(one.owner.attempt) == not_this or one.status != "RUNNING":
                 continue
             command = f"test -e /tmp/waiting && {then}"
-            done = await sandboxes.run(
-                one.id, command, timeout_seconds=10, otherwise=Cause.INTERNAL
-            )
+            try:
+                done = await sandboxes.run(
+                    one.id, command, timeout_seconds=10, otherwise=Cause.INTERNAL
+                )
+            except StageError:
+                continue  # it was deleted meanwhile
             if done.exit_code == 0:
                 return str(one.owner.attempt), one.id
         await asyncio.sleep(0.05)

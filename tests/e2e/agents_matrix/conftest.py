@@ -1,6 +1,5 @@
 """What the matrix runs on: its endpoints, its agents, and the lines of its table."""
 
-import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -9,14 +8,14 @@ import pytest_asyncio
 
 from rolldock.agents.agent import Agent
 from rolldock.agents.registry import agent_names, get_agent
-from rolldock.cli.install import install_agent
 from rolldock.cli.stack.stack import Stack
 from rolldock.faults.client import FaultClient
 from rolldock.scripted.script import load_scripts
 from rolldock.scripted.server import serve
 from rolldock.trainer.client import Client
+from tests.agent_cache import installed
 from tests.e2e.agents_matrix.matrix_table import Row, written
-from tests.e2e.agents_matrix.scenes import CHAT_ONLY, ENDPOINTS, FLAKY, FORMATS, ROOT
+from tests.e2e.agents_matrix.scenes import CHAT_ONLY, ENDPOINTS, FLAKY, FORMATS
 
 AGENTS = [
     name
@@ -46,8 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def agent(request: pytest.FixtureRequest) -> Agent:
     """An agent that is installed in the cache of the stack."""
     known = get_agent(str(request.param))
-    cache = os.environ.get("ROLLDOCK_AGENT_CACHE", str(ROOT / ".cache" / "agents"))
-    install_agent(known, Path(cache))
+    installed(known.name)
     return known
 
 
