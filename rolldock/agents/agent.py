@@ -19,6 +19,10 @@ AGENT_LOGS: Final = "/logs/agent"
 """Where an agent's own logs belong, as under Harbor; kept as artifacts."""
 
 
+API_KEY_VARIABLE: Final = "ROLLDOCK_API_KEY"
+"""Has the session's token at the launch; each agent's command says where it goes from there."""
+
+
 class AgentContext(Contract):
     """What an agent's command may depend on."""
 

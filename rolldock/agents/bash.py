@@ -13,16 +13,12 @@ from pydantic import Field
 
 from rolldock.models.base import Contract
 
-from .agent import AGENT_LOGS, Agent, AgentContext, Launch
+from .agent import AGENT_LOGS, API_KEY_VARIABLE, Agent, AgentContext, Launch
+from .launching import HELD_SECONDS, SLACK_SECONDS
 
 PROGRAM: Final = "bash_agent.py"
-API_KEY_VARIABLE: Final = "ROLLDOCK_API_KEY"
 
 _SYSTEM_FILE: Final = "/tmp/rolldock-bash-system.txt"
-_HOLD_SECONDS: Final = 3400.0
-"""Longer than any one model call of the gateway: calls are not streamed, so all is held."""
-_SLACK_SECONDS: Final = 120.0
-"""What the agent's own limit has over the hold."""
 
 
 class BashOptions(Contract):
@@ -44,7 +40,7 @@ def _launch(context: AgentContext) -> Launch:
         f"--model={context.model}",
         f"--log-dir={AGENT_LOGS}/bash",
         f"--command-timeout={options.command_timeout_seconds:g}",
-        f"--request-timeout={context.hold_seconds + _SLACK_SECONDS:g}",
+        f"--request-timeout={context.hold_seconds + SLACK_SECONDS:g}",
     ]
     files: dict[str, str] = {}
     if options.system_prompt is not None:
@@ -64,7 +60,7 @@ def _agent() -> Agent:
         # By content: an installed copy of another version is never taken for this one.
         version=f"1-{hashlib.sha256(program.encode()).hexdigest()[:8]}",
         dialect="openai.chat",
-        hold_seconds=_HOLD_SECONDS,
+        hold_seconds=HELD_SECONDS,
         check=PROGRAM,
         bundled={PROGRAM: program},
         options=BashOptions,

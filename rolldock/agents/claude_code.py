@@ -36,12 +36,11 @@ from pydantic import Field
 from rolldock.models.base import Contract, JsonObject
 from rolldock.models.turn import Turn
 
-from .agent import AGENT_LOGS, Agent, AgentContext, Launch
+from .agent import AGENT_LOGS, API_KEY_VARIABLE, Agent, AgentContext, Launch
 from .auxiliary import last_says, system_says
-from .launching import TAIL_BYTES, keep_key, merge, writable_home
+from .launching import HELD_SECONDS, SLACK_SECONDS, TAIL_BYTES, keep_key, merge, writable_home
 
 VERSION: Final = "2.1.330"
-API_KEY_VARIABLE: Final = "ROLLDOCK_API_KEY"
 SETTINGS_FILE: Final = "/tmp/rolldock-claude-code.json"
 """Directly in /tmp: the agent's user need not be the one that wrote it."""
 PROMPT_FILE: Final = "/tmp/rolldock-claude-code-prompt.txt"
@@ -51,10 +50,6 @@ _RUN: Final = "/tmp/rolldock-claude-code"
 _CONFIG: Final = f"{_RUN}/config"
 _KEY_FILE: Final = f"{_RUN}/key"
 
-_HOLD_SECONDS: Final = 3400.0
-"""Longer than any one model call of the gateway: no call ever becomes a stream of comments."""
-_SLACK_SECONDS: Final = 120.0
-"""What the client's timeouts have over the hold."""
 _UNLIMITED_TOKENS: Final = 1_000_000_000
 
 # The package's own script puts the binary for this machine in place; npm runs none of its own
@@ -130,7 +125,7 @@ def _launch(context: AgentContext) -> Launch:
 
 
 def _environment(context: AgentContext, options: ClaudeCodeOptions) -> dict[str, str]:
-    milliseconds = str(int((context.hold_seconds + _SLACK_SECONDS) * 1000))
+    milliseconds = str(int((context.hold_seconds + SLACK_SECONDS) * 1000))
     env = {
         **_ENVIRONMENT,
         "ANTHROPIC_BASE_URL": context.base_url.removesuffix("/v1"),
@@ -193,7 +188,7 @@ CLAUDE_CODE: Final = Agent(
     name="claude-code",
     version=VERSION,
     dialect="anthropic.messages",
-    hold_seconds=_HOLD_SECONDS,
+    hold_seconds=HELD_SECONDS,
     install=_INSTALL,
     requires=("npm", "node"),
     check="bin/claude",

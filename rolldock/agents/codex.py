@@ -35,11 +35,10 @@ from pydantic import Field, JsonValue, field_validator
 from rolldock.models.base import Contract, JsonObject
 from rolldock.models.turn import Turn
 
-from .agent import AGENT_LOGS, Agent, AgentContext, Launch
-from .launching import TAIL_BYTES, merge, writable_home
+from .agent import AGENT_LOGS, API_KEY_VARIABLE, Agent, AgentContext, Launch
+from .launching import HELD_SECONDS, SLACK_SECONDS, TAIL_BYTES, merge, writable_home
 
 VERSION: Final = "0.169.0"
-API_KEY_VARIABLE: Final = "ROLLDOCK_API_KEY"
 CONFIG_FILE: Final = "/tmp/rolldock-codex.toml"
 """Directly in /tmp: the agent's user need not be the one that wrote it."""
 PROMPT_FILE: Final = "/tmp/rolldock-codex-prompt.md"
@@ -51,10 +50,6 @@ _PROVIDER: Final = "rolldock"
 _LOGS: Final = f"{AGENT_LOGS}/codex"
 _RUN: Final = "/tmp/rolldock-codex"
 
-_HOLD_SECONDS: Final = 3400.0
-"""Longer than any one model call of the gateway: no call ever becomes a stream of comments."""
-_SLACK_SECONDS: Final = 120.0
-"""What the idle timer has over the hold."""
 _RETRIES: Final = 9
 """With pauses of 102 s in all, beside those while no connection can be made."""
 
@@ -131,7 +126,7 @@ exit "$code"
 
 
 def _config(context: AgentContext, options: CodexOptions) -> JsonObject:
-    idle_seconds = context.hold_seconds + _SLACK_SECONDS
+    idle_seconds = context.hold_seconds + SLACK_SECONDS
     provider: JsonObject = {
         "name": "Rolldock",
         "base_url": context.base_url,
@@ -192,7 +187,7 @@ CODEX: Final = Agent(
     name="codex",
     version=VERSION,
     dialect="openai.responses",
-    hold_seconds=_HOLD_SECONDS,
+    hold_seconds=HELD_SECONDS,
     install=_INSTALL,
     requires=("npm", "node"),
     check="bin/codex",

@@ -16,11 +16,10 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from rolldock.models.base import Contract
 
-from .agent import AGENT_LOGS, Agent, AgentContext, Launch
+from .agent import AGENT_LOGS, API_KEY_VARIABLE, Agent, AgentContext, Launch
 
 Format: TypeAlias = Literal["openai.chat", "openai.responses", "anthropic.messages"]
 
-API_KEY_VARIABLE: Final = "ROLLDOCK_API_KEY"
 
 _BASE_URLS: Final[Mapping[str, str]] = {
     "openai.chat": "OPENAI_BASE_URL",

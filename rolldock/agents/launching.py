@@ -7,6 +7,10 @@ from typing import Any, Final, cast
 
 from rolldock.models.base import JsonObject
 
+HELD_SECONDS: Final = 3400.0
+"""Longer than any one model call of the gateway: no call ever becomes a stream of comments."""
+SLACK_SECONDS: Final = 120.0
+"""What a client's timeouts have over the hold."""
 TAIL_BYTES: Final = 8192
 """Of an agent's logs on its stderr when it has failed: one line of them may be megabytes."""
 

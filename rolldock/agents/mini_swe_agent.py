@@ -15,33 +15,21 @@ It sends only `bash`, so there are no tools to disable. Auxiliary calls: none.
 """
 
 import json
-import shlex
-from importlib import resources
 from typing import Final, Literal
 
 from pydantic import Field
 
 from rolldock.models.base import Contract, JsonObject
 
-from .agent import AGENT_LOGS, Agent, AgentContext, Launch
-from .launching import TAIL_BYTES, keep_key, merge, writable_home
-from .python_home import OPTIONS, install_script, with_mark
+from .agent import Agent, AgentContext, Launch
+from .launching import HELD_SECONDS, merge
+from .python_home import install_script, with_mark
+from .python_program import PythonProgram, litellm_limits
 
 VERSION: Final = "2.4.6"
-API_KEY_VARIABLE: Final = "ROLLDOCK_API_KEY"
-CONFIG_FILE: Final = "/tmp/rolldock-mini-swe-agent.json"
-"""Directly in /tmp: the agent's user need not be the one that wrote it."""
-PROGRAM_FILE: Final = "/tmp/rolldock-mini-swe-agent.py"
-
-_LOGS: Final = f"{AGENT_LOGS}/mini-swe-agent"
-_RUN: Final = "/tmp/rolldock-mini-swe-agent"
-_KEY_FILE: Final = f"{_RUN}/key"
-_HOLD_SECONDS: Final = 3400.0
-"""Longer than any one model call of the gateway: calls are not streamed, so all is held."""
-_SLACK_SECONDS: Final = 120.0
-"""What the client's timeout has over the hold."""
-_CLIENT_RETRIES: Final = 5
-"""With growing pauses, 15 s in all, for each of its own tries."""
+_PROGRAM: Final = PythonProgram("mini-swe-agent")
+CONFIG_FILE: Final = _PROGRAM.config_file
+PROGRAM_FILE: Final = _PROGRAM.program_file
 
 _INSTALL, _MARK = with_mark(
     install_script(
@@ -73,30 +61,11 @@ class MiniSweAgentOptions(Contract):
 def _launch(context: AgentContext) -> Launch:
     options = MiniSweAgentOptions.model_validate(context.options)
     config = merge(_config(context, options), options.extra_config)
-    program = resources.files("rolldock.agents").joinpath("mini_swe_agent_run.py")
-    return Launch(
-        command=_command(context),
-        files={
-            CONFIG_FILE: json.dumps(config, indent=2),
-            PROGRAM_FILE: program.read_text("utf-8"),
-        },
-        api_key_variables=(API_KEY_VARIABLE,),
+    return _PROGRAM.launch(
+        context,
+        config,
+        f"--packages {context.home}/packages --state {_PROGRAM.run}/state",
     )
-
-
-def _command(context: AgentContext) -> str:
-    """Key into a file that the program removes, task from its file, output into a file."""
-    return f"""\
-mkdir -p {_RUN} {_LOGS} || exit 1
-{keep_key(API_KEY_VARIABLE, _KEY_FILE)}
-{writable_home(_RUN)}
-{context.home}/python/bin/python3 {OPTIONS} {PROGRAM_FILE} --packages {context.home}/packages \\
-  --config {CONFIG_FILE} --instruction {shlex.quote(context.instruction_file)} \\
-  --key-file {_KEY_FILE} --state {_RUN}/state < /dev/null > {_LOGS}/output.txt 2>&1
-code=$?
-[ "$code" -eq 0 ] || tail -c {TAIL_BYTES} {_LOGS}/output.txt >&2
-exit "$code"
-"""
 
 
 def _config(context: AgentContext, options: MiniSweAgentOptions) -> JsonObject:
@@ -106,7 +75,7 @@ def _config(context: AgentContext, options: MiniSweAgentOptions) -> JsonObject:
         "cost_limit": 0,
         "step_limit": options.max_turns or 0,
         "wall_time_limit_seconds": 0,
-        "output_path": f"{_LOGS}/trajectory.json",
+        "output_path": f"{_PROGRAM.logs}/trajectory.json",
     }
     if options.system_prompt is not None:
         # As a value in the template: as the template itself, its braces would be replaced.
@@ -116,11 +85,7 @@ def _config(context: AgentContext, options: MiniSweAgentOptions) -> JsonObject:
     model: JsonObject = {
         "model_name": "openai/rolldock",
         "cost_tracking": "ignore_errors",
-        "model_kwargs": {
-            "api_base": context.base_url,
-            "timeout": context.hold_seconds + _SLACK_SECONDS,
-            "max_retries": _CLIENT_RETRIES,
-        },
+        "model_kwargs": {"api_base": context.base_url, **litellm_limits(context)},
     }
     if options.config == "mini_textbased":
         model["model_class"] = "litellm_textbased"
@@ -136,7 +101,7 @@ MINI_SWE_AGENT: Final = Agent(
     name="mini-swe-agent",
     version=VERSION,
     dialect="openai.chat",
-    hold_seconds=_HOLD_SECONDS,
+    hold_seconds=HELD_SECONDS,
     install=_INSTALL,
     check=_MARK,
     options=MiniSweAgentOptions,

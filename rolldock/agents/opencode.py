@@ -17,12 +17,11 @@ from pydantic import Field
 
 from rolldock.models.base import Contract, JsonObject
 
-from .agent import AGENT_LOGS, Agent, AgentContext, Launch
+from .agent import AGENT_LOGS, API_KEY_VARIABLE, Agent, AgentContext, Launch
 from .auxiliary import system_says
-from .launching import TAIL_BYTES, keep_key, merge, writable_home
+from .launching import SLACK_SECONDS, TAIL_BYTES, keep_key, merge, writable_home
 
 VERSION: Final = "1.18.33"
-API_KEY_VARIABLE: Final = "ROLLDOCK_API_KEY"
 CONFIG_FILE: Final = "/tmp/rolldock-opencode.json"
 """Directly in /tmp: the agent's user need not be the one that wrote it."""
 
@@ -38,8 +37,6 @@ _PROVIDER: Final = "rolldock"
 
 _HOLD_SECONDS: Final = 600.0
 """A model call longer than this goes over to a stream with keep-alive comments."""
-_SLACK_SECONDS: Final = 120.0
-"""What the header timeout has over the hold."""
 _CHUNK_SECONDS: Final = 3600.0
 """Between two chunks of a stream: keep-alive comments count as chunks, a live stream has none."""
 
@@ -124,7 +121,7 @@ def _config(context: AgentContext, options: OpenCodeOptions) -> JsonObject:
     # A context of 0 means that it is not known.
     limit: JsonObject = {"context": options.context_tokens or 0, "output": options.output_tokens}
     model: JsonObject = {"name": context.model, "limit": limit}
-    header_seconds = context.hold_seconds + _SLACK_SECONDS
+    header_seconds = context.hold_seconds + SLACK_SECONDS
     provider: JsonObject = {
         "npm": "@ai-sdk/openai-compatible",
         "name": "Rolldock",

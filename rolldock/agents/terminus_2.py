@@ -21,9 +21,6 @@ summary. If they fail, one more ("Briefly continue this task:"). The conversatio
 its first message, the questions and the answers.
 """
 
-import json
-import shlex
-from importlib import resources
 from typing import Final, Literal
 
 from pydantic import Field
@@ -31,27 +28,18 @@ from pydantic import Field
 from rolldock.models.base import Contract, JsonObject
 from rolldock.models.turn import Turn
 
-from .agent import AGENT_LOGS, Agent, AgentContext, Launch
-from .launching import TAIL_BYTES, keep_key, merge, writable_home
-from .python_home import OPTIONS, install_script, with_mark
+from .agent import Agent, AgentContext, Launch
+from .launching import HELD_SECONDS, merge
+from .python_home import install_script, with_mark
+from .python_program import PythonProgram, litellm_limits
 
 VERSION: Final = "0.24.0"
 """Of harbor: the agent's own says nothing of what it does."""
-API_KEY_VARIABLE: Final = "ROLLDOCK_API_KEY"
-CONFIG_FILE: Final = "/tmp/rolldock-terminus-2.json"
-"""Directly in /tmp: the agent's user need not be the one that wrote it."""
-PROGRAM_FILE: Final = "/tmp/rolldock-terminus-2.py"
+_PROGRAM: Final = PythonProgram("terminus-2")
+CONFIG_FILE: Final = _PROGRAM.config_file
+PROGRAM_FILE: Final = _PROGRAM.program_file
 MODEL: Final = "openai/rolldock"
 
-_LOGS: Final = f"{AGENT_LOGS}/terminus-2"
-_RUN: Final = "/tmp/rolldock-terminus-2"
-_KEY_FILE: Final = f"{_RUN}/key"
-_HOLD_SECONDS: Final = 3400.0
-"""Longer than any one model call of the gateway: calls are not streamed, so all is held."""
-_SLACK_SECONDS: Final = 120.0
-"""What the client's timeout has over the hold."""
-_CLIENT_RETRIES: Final = 5
-"""With growing pauses, 15 s in all, for each of its own tries."""
 _AUXILIARY: Final = (
     "You are about to hand off your work to another AI agent.",
     "You are picking up work from a previous AI agent on this task:",
@@ -89,30 +77,11 @@ class Terminus2Options(Contract):
 def _launch(context: AgentContext) -> Launch:
     options = Terminus2Options.model_validate(context.options)
     config = merge(_config(context, options), options.extra_config)
-    program = resources.files("rolldock.agents").joinpath("terminus_2_run.py")
-    return Launch(
-        command=_command(context),
-        files={
-            CONFIG_FILE: json.dumps(config, indent=2),
-            PROGRAM_FILE: program.read_text("utf-8"),
-        },
-        api_key_variables=(API_KEY_VARIABLE,),
+    return _PROGRAM.launch(
+        context,
+        config,
+        f"--home {context.home} --run {_PROGRAM.run} --logs {_PROGRAM.logs}",
     )
-
-
-def _command(context: AgentContext) -> str:
-    """Key into a file that the program removes, task from its file, output into a file."""
-    return f"""\
-mkdir -p {_RUN} {_LOGS} || exit 1
-{keep_key(API_KEY_VARIABLE, _KEY_FILE)}
-{writable_home(_RUN)}
-{context.home}/python/bin/python3 {OPTIONS} {PROGRAM_FILE} --home {context.home} \\
-  --config {CONFIG_FILE} --instruction {shlex.quote(context.instruction_file)} \\
-  --key-file {_KEY_FILE} --run {_RUN} --logs {_LOGS} < /dev/null > {_LOGS}/output.txt 2>&1
-code=$?
-[ "$code" -eq 0 ] || tail -c {TAIL_BYTES} {_LOGS}/output.txt >&2
-exit "$code"
-"""
 
 
 def _config(context: AgentContext, options: Terminus2Options) -> JsonObject:
@@ -123,10 +92,7 @@ def _config(context: AgentContext, options: Terminus2Options) -> JsonObject:
         "enable_summarize": options.compact,
         "record_terminal_session": False,
         "suppress_max_turns_warning": True,
-        "llm_kwargs": {
-            "timeout": context.hold_seconds + _SLACK_SECONDS,
-            "max_retries": _CLIENT_RETRIES,
-        },
+        "llm_kwargs": litellm_limits(context),
     }
     if options.max_turns is not None:
         config["max_turns"] = options.max_turns
@@ -150,7 +116,7 @@ TERMINUS_2: Final = Agent(
     name="terminus-2",
     version=VERSION,
     dialect="openai.chat",
-    hold_seconds=_HOLD_SECONDS,
+    hold_seconds=HELD_SECONDS,
     install=_INSTALL,
     requires=("tmux",),
     check=_MARK,
