@@ -10,9 +10,8 @@ from rolldock.gateway.completions import NotACompletionError
 from rolldock.gateway.dialects.base_native import NativeDialect, ReportedError
 from rolldock.gateway.dialects.registry import NATIVE
 from rolldock.models.base import JsonObject
+from rolldock.trainer.asking import PROBE_SECONDS, ask, words
 
-_PROBE_SECONDS: Final = 60.0
-"""A cold server may have to load its model first."""
 _FEWEST_TOKENS: Final = 16
 """OpenAI refuses to be asked for less."""
 _VERSION: Final = {"anthropic-version": "2023-06-01"}
@@ -31,7 +30,7 @@ async def probe_native(
         if name not in _KNOWN:
             known = ", ".join(sorted(_KNOWN))
             raise UsageError(f"native format {name!r} is unknown: there are {known}")
-    async with httpx.AsyncClient(timeout=_PROBE_SECONDS) as client:
+    async with httpx.AsyncClient(timeout=PROBE_SECONDS) as client:
         for name in set(formats):
             await _check(client, url.rstrip("/"), model, api_key, _KNOWN[name])
     return tuple(sorted(set(formats)))
@@ -42,17 +41,16 @@ async def _check(
 ) -> None:
     target = f"{base}{dialect.call_path}"
     headers = _VERSION if api_key is None else {**_VERSION, **dialect.key_headers(api_key)}
-    said: list[dict[str, str]] = [{"role": "user", "content": "Say ok."}]
-    body = {"model": model, dialect.conversation_key: said, dialect.limit_key: _FEWEST_TOKENS}
+    body: JsonObject = {
+        "model": model,
+        dialect.conversation_key: [{"role": "user", "content": "Say ok."}],
+        dialect.limit_key: _FEWEST_TOKENS,
+    }
     mend = f"leave out --native {dialect.format}, or check the URL, which ends before it"
-    try:
-        response = await client.post(target, json=body, headers=headers)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        why = str(error) or type(error).__name__
-        raise UsageError(f"no model server answers at {target} ({why}): {mend}") from error
+    response = await ask(client, target, body, mend, headers)
     if response.is_error:
-        words = " ".join(response.text.split())[:300]
-        raise UsageError(f"{target} answers HTTP {response.status_code}: {words}: {mend}")
+        said = words(response)
+        raise UsageError(f"{target} answers HTTP {response.status_code}: {said}: {mend}")
     try:
         dialect.read(_object(response))
     except (ValueError, NotACompletionError, ReportedError) as error:

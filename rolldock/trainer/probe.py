@@ -9,19 +9,17 @@ from typing import Final
 import httpx
 
 from rolldock.errors import UsageError
+from rolldock.gateway.endpoints import server_root
 from rolldock.gateway.engine_tokens import NoTokensError, first_choice, read_tokens
 from rolldock.gateway.engines import llama_cpp
 from rolldock.gateway.json_bodies import BodyError, parse_object
 from rolldock.gateway.neutral_sampling import NEUTRAL
 from rolldock.models.base import JsonObject
 from rolldock.models.endpoint import IdsFrom, LogprobsMode, SamplingNames
+from rolldock.trainer.asking import PROBE_SECONDS, ask, bearer, check_answered
 from rolldock.trainer.logprobs_mode import HOT, N_CANDIDATES, lists_candidates, logprobs_mode
 
-_PROBE_SECONDS: Final = 60.0
-"""A cold server may have to load its model first."""
 _PARAMETER_REFUSED: Final = frozenset({400, 422})
-_UNAUTHORIZED: Final = frozenset({401, 403})
-_NOT_THERE: Final = frozenset({404, 405})
 _CHAT_PATH: Final = "/chat/completions"
 _URL_ENDS: Final = "which ends before /chat/completions, e.g. http://127.0.0.1:8000/v1"
 _WITH_IDS: Final[JsonObject] = {
@@ -52,8 +50,7 @@ async def probe_endpoint(url: str, model: str, api_key: str | None) -> Probed:
     Raises:
         UsageError: it refuses, wants another key, has no such model, or speaks something else.
     """
-    headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
-    async with httpx.AsyncClient(timeout=_PROBE_SECONDS, headers=headers) as client:
+    async with httpx.AsyncClient(timeout=PROBE_SECONDS, headers=bearer(api_key)) as client:
         server = _Server(client, url.rstrip("/"))
         names, asked, response = await _answered(server, model)
         reply = _completion(response, f"{server.base}{_CHAT_PATH}", model)
@@ -73,18 +70,12 @@ class _Server:
 
     async def chat(self, body: JsonObject) -> httpx.Response:
         target = f"{self.base}{_CHAT_PATH}"
-        try:
-            return await self.client.post(target, json=body)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UsageError(
-                f"no model server answers at {target} ({error or type(error).__name__}): "
-                f"check the URL, {_URL_ENDS}"
-            ) from error
+        return await ask(self.client, target, body, f"check the URL, {_URL_ENDS}")
 
     async def own(self, path: str, body: bytes) -> bytes:
         """POST to one of llama.cpp's own paths."""
         response = await self.client.post(
-            f"{llama_cpp.server_root(self.base)}{path}",
+            f"{server_root(self.base)}{path}",
             content=body,
             headers={"content-type": "application/json"},
         )
@@ -144,17 +135,7 @@ async def _mode(server: _Server, asked: JsonObject, cold: JsonObject) -> Logprob
 
 def _completion(response: httpx.Response, target: str, model: str) -> JsonObject:
     """The chat completion that a server answered with."""
-    if response.status_code in _UNAUTHORIZED:
-        raise UsageError(
-            f"the model server at {target} refuses the key (HTTP {response.status_code}): "
-            "name the variable that holds a valid one with --api-key-env"
-        )
-    if response.is_error:
-        said = " ".join(response.text.split())[:300]
-        raise UsageError(
-            f"the model server at {target} answers HTTP {response.status_code} "
-            f"for model {model!r}: {said}{_mend(response.status_code)}"
-        )
+    check_answered(response, target, model, f"check the model's name and the URL, {_URL_ENDS}")
     try:
         body = parse_object(response.content)
     except BodyError:
@@ -165,7 +146,3 @@ def _completion(response: httpx.Response, target: str, model: str) -> JsonObject
             f"{_URL_ENDS}"
         )
     return body
-
-
-def _mend(code: int) -> str:
-    return f": check the model's name and the URL, {_URL_ENDS}" if code in _NOT_THERE else ""

@@ -1,24 +1,19 @@
 """Two small requests to a model server before it becomes an endpoint of mode `tokens`."""
 
-from typing import Final
-
 import httpx
 
 from rolldock.errors import UsageError
 from rolldock.gateway.completions import NotACompletionError
+from rolldock.gateway.endpoints import server_root
 from rolldock.gateway.engines import generate
-from rolldock.gateway.engines.llama_cpp import server_root
 from rolldock.gateway.json_bodies import BodyError, parse_object
 from rolldock.gateway.rendering import Rendering
 from rolldock.models.base import JsonObject
 from rolldock.models.endpoint import IdsFrom, SamplingNames
 from rolldock.models.spec import Sampling
+from rolldock.trainer.asking import PROBE_SECONDS, ask, bearer, check_answered
 from rolldock.trainer.logprobs_mode import HOT, N_CANDIDATES, logprobs_mode
 from rolldock.trainer.probe import Probed
-
-_PROBE_SECONDS: Final = 60.0
-_UNAUTHORIZED: Final = frozenset({401, 403})
-_NOT_THERE: Final = frozenset({404, 405})
 
 
 async def probe_generate(url: str, model: str, api_key: str | None, rendering: Rendering) -> Probed:
@@ -31,9 +26,8 @@ async def probe_generate(url: str, model: str, api_key: str | None, rendering: R
         UsageError: it refuses, wants another key, has no such model, or speaks something else.
     """
     target = f"{server_root(url)}{generate.PATH}"
-    headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
     prompt = rendering.whole([{"role": "user", "content": "Say ok."}], None)
-    async with httpx.AsyncClient(timeout=_PROBE_SECONDS, headers=headers) as client:
+    async with httpx.AsyncClient(timeout=PROBE_SECONDS, headers=bearer(api_key)) as client:
         replies: list[JsonObject] = []
         for temperature in (1.0, HOT):
             sampling = Sampling(temperature=temperature, max_tokens=1)
@@ -41,7 +35,10 @@ async def probe_generate(url: str, model: str, api_key: str | None, rendering: R
             params |= generate.stopping(rendering.stop_ids, ())
             params["logprobs"] = N_CANDIDATES
             body = generate.generate_body(model, prompt, params)
-            replies.append(_reply(await _post(client, target, body), target, model))
+            response = await ask(
+                client, target, body, "check the URL, e.g. http://127.0.0.1:8000/v1"
+            )
+            replies.append(_reply(response, target, model))
     for reply in replies:
         try:
             generate.read_generated(reply, len(prompt))
@@ -53,30 +50,9 @@ async def probe_generate(url: str, model: str, api_key: str | None, rendering: R
     return Probed(IdsFrom.ENGINE, logprobs_mode(*replies), SamplingNames.VLLM)
 
 
-async def _post(client: httpx.AsyncClient, target: str, body: JsonObject) -> httpx.Response:
-    try:
-        return await client.post(target, json=body)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise UsageError(
-            f"no model server answers at {target} ({error or type(error).__name__}): "
-            "check the URL, e.g. http://127.0.0.1:8000/v1"
-        ) from error
-
-
 def _reply(response: httpx.Response, target: str, model: str) -> JsonObject:
-    status = response.status_code
-    if status in _UNAUTHORIZED:
-        raise UsageError(
-            f"the model server at {target} refuses the key (HTTP {status}): "
-            "name the variable that holds a valid one with --api-key-env"
-        )
-    if response.is_error:
-        said = " ".join(response.text.split())[:300]
-        mend = ": check the model's name and the URL, or use mode chat"
-        raise UsageError(
-            f"the model server at {target} answers HTTP {status} for model {model!r}: "
-            f"{said}{mend if status in _NOT_THERE else ''}"
-        )
+    mend = "check the model's name and the URL, or use mode chat"
+    check_answered(response, target, model, mend)
     try:
         return parse_object(response.content)
     except BodyError as error:
