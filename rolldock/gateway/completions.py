@@ -63,10 +63,7 @@ def body_to_send(
     sent = {key: value for key, value in body.items() if key not in ("stream", "stream_options")}
     sent["model"] = model
     sent.update(neutral)
-    for key in ("temperature", "top_p", "top_k", "min_p", "seed"):
-        value: JsonValue = getattr(sampling, key)
-        if value is not None:
-            sent[key] = value
+    sent.update(chosen(sampling))
     _limit_tokens(sent, [sampling.max_tokens, output_left])
     if token_ids:
         sent["logprobs"] = True
@@ -75,6 +72,11 @@ def body_to_send(
         sent["stream"] = True
         sent["stream_options"] = {"include_usage": True}
     return sent
+
+
+def chosen(sampling: Sampling) -> JsonObject:
+    """What a session's sampling sets, beside the token limit."""
+    return sampling.model_dump(exclude={"max_tokens"}, exclude_none=True)
 
 
 def least_tokens(body: JsonObject, limits: Iterable[int | None]) -> int | None:

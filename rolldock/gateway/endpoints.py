@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Final
 
 from rolldock.errors import UsageError
 from rolldock.gateway.clocks import Pauses, TryClock
@@ -17,6 +18,8 @@ from rolldock.gateway.patience import patiently
 from rolldock.models.endpoint import Endpoint
 from rolldock.store import endpoints, keys
 from rolldock.store.store import Store
+
+_VERSION_SEGMENT: Final = "/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class Target:
     """The session's replica, which ends before `/chat/completions`."""
     api_key: str | None
     clock: TryClock
+
+    @property
+    def root_url(self) -> str:
+        """Where the server's own paths begin, beside the OpenAI ones."""
+        return server_root(self.base_url)
 
     @property
     def bearer(self) -> dict[str, str]:
@@ -144,6 +152,11 @@ class _EndpointPauses(Pauses):
 
     async def waited_out(self) -> None:
         await self._endpoints.pause_over(self._name)
+
+
+def server_root(base_url: str) -> str:
+    """Where a server's own paths begin, given the base of its OpenAI ones."""
+    return base_url.rstrip("/").removesuffix(_VERSION_SEGMENT)
 
 
 def replica_of(endpoint: Endpoint, attempt: str) -> str:

@@ -8,7 +8,8 @@ import orjson
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from rolldock.gateway.engines.llama_cpp import read_derived, server_root
+from rolldock.gateway.endpoints import server_root
+from rolldock.gateway.engines.llama_cpp import read_derived
 from rolldock.gateway.neutral_sampling import neutral
 from rolldock.gateway.seal import seal
 from rolldock.models.base import JsonObject

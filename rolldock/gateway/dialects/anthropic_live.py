@@ -12,7 +12,7 @@ from rolldock.gateway.dialects.anthropic_reply import (
     stop,
     usage_of,
 )
-from rolldock.gateway.dialects.chat_chunks import ChatChunks, Kind, Part, Piece
+from rolldock.gateway.dialects.chat_chunks import Kind, Part, Piece
 from rolldock.gateway.dialects.chat_form import reasoning_mark
 from rolldock.gateway.dialects.translated_stream import TranslatedStream
 from rolldock.models.base import JsonObject
@@ -22,17 +22,9 @@ class AnthropicLiveStream(TranslatedStream):
     """One message. How much its prompt has is known, and said, only at its end."""
 
     def __init__(
-        self,
-        own: Callable[[JsonObject], JsonObject],
-        asked: JsonObject,
-        attempt: str,
-        slot: int,
+        self, own: Callable[[JsonObject], JsonObject], asked: JsonObject, attempt: str, slot: int
     ) -> None:
-        """`own`: as `ChatChunks` takes it; `asked`: the request's body."""
-        super().__init__(ChatChunks(own))
-        self._asked = asked
-        self._attempt = attempt
-        self._slot = slot
+        super().__init__(own, asked, attempt, slot)
         self._index = -1
         self._has_text = False
         self._input = LiveInput()

@@ -9,12 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from enum import Enum, auto
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import orjson
 from pydantic import JsonValue
 
-from rolldock.gateway.completions import Completion
+from rolldock.gateway.completions import Completion, chosen
 from rolldock.gateway.dialects.base import (
     AgentRequest,
     Dialect,
@@ -24,9 +24,6 @@ from rolldock.gateway.dialects.base import (
 from rolldock.models.base import JsonObject
 from rolldock.models.session import TurnError
 from rolldock.models.spec import Sampling
-
-_CHOSEN: Final = ("temperature", "top_p", "top_k", "min_p", "seed")
-"""What a session's sampling may set beside the token limit."""
 
 
 class ReportedError(Exception):
@@ -137,11 +134,7 @@ class NativeDialect(Dialect):
 
     def overrides(self, body: JsonObject, model: str, sampling: Sampling) -> JsonObject:
         """What the session sets in a request and the request does not say already."""
-        wanted: JsonObject = {"model": model}
-        for key in _CHOSEN:
-            value: JsonValue = getattr(sampling, key)
-            if value is not None:
-                wanted[key] = value
+        wanted: JsonObject = {"model": model, **chosen(sampling)}
         return {key: value for key, value in wanted.items() if body.get(key) != value}
 
     def limited(self, body: JsonObject, limits: Iterable[int | None]) -> JsonObject:
@@ -154,8 +147,7 @@ class NativeDialect(Dialect):
 
     def unsayable(self, sampling: Sampling) -> list[str]:
         """The fields of a session's sampling that this format does not have."""
-        chosen = [key for key in _CHOSEN if getattr(sampling, key) is not None]
-        return [key for key in chosen if key not in self.sampling_keys]
+        return [key for key in chosen(sampling) if key not in self.sampling_keys]
 
     def recorded_error(self, error: TurnError) -> bytes:
         said = error.body if error.status == error.upstream_status else None

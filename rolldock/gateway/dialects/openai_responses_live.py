@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from rolldock.gateway.completions import Completion
-from rolldock.gateway.dialects.chat_chunks import ChatChunks, Kind, Part, Piece
+from rolldock.gateway.dialects.chat_chunks import Kind, Part, Piece
 from rolldock.gateway.dialects.openai_responses_events import (
     arguments_added,
     first_events,
@@ -45,17 +45,9 @@ class ResponsesLiveStream(TranslatedStream):
     """One response. What sampling the session sets is not known here: it says none."""
 
     def __init__(
-        self,
-        own: Callable[[JsonObject], JsonObject],
-        asked: JsonObject,
-        attempt: str,
-        slot: int,
+        self, own: Callable[[JsonObject], JsonObject], asked: JsonObject, attempt: str, slot: int
     ) -> None:
-        """`own`: as `ChatChunks` takes it; `asked`: the request's body."""
-        super().__init__(ChatChunks(own))
-        self._asked = asked
-        self._attempt = attempt
-        self._slot = slot
+        super().__init__(own, asked, attempt, slot)
         self._begun: JsonObject = {}
         self._items: list[JsonObject] = []
         self._content: list[JsonValue] = []

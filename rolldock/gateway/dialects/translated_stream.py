@@ -5,7 +5,7 @@ format's.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import orjson
 
@@ -24,9 +24,15 @@ class TranslatedStream(LiveStream):
     over, and the turn must be on record by then.
     """
 
-    def __init__(self, chunks: ChatChunks) -> None:
+    def __init__(
+        self, own: Callable[[JsonObject], JsonObject], asked: JsonObject, attempt: str, slot: int
+    ) -> None:
+        """`own`: as `ChatChunks` takes it; `asked`: the request's body."""
         self.tail = b""
-        self._chunks = chunks
+        self._chunks = ChatChunks(own)
+        self._asked = asked
+        self._attempt = attempt
+        self._slot = slot
         self._part: Part | None = None
         self._n_events = 0
 

@@ -4,10 +4,10 @@ When a call is made again, and what pauses and deadlines mean, is `upstream.py`'
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
-from rolldock.gateway.completions import Completion
+from rolldock.gateway.completions import Completion, is_context_overflow
 from rolldock.gateway.dialects.base import Dialect
 from rolldock.gateway.endpoints import Target
 from rolldock.gateway.engine_tokens import EngineTokens, TokenPrefixes
@@ -70,6 +70,27 @@ class Engine(ABC):
             TryFailedError: no reply that can be used.
             UsageError: the endpoint cannot be asked in this way; the text says why.
         """
+
+
+async def fitting(
+    send: Callable[[JsonObject], Awaitable[Exchange]],
+    body: JsonObject,
+    unlimited: JsonObject | None,
+) -> Exchange:
+    """Send a body; where it asks for more than the context has left, once more without a limit.
+
+    Without one the model server gives just that, and refuses again if the prompt alone is too long.
+
+    Args:
+        unlimited: the body without its token limit; None: it has none.
+    """
+    try:
+        return await send(body)
+    except TryFailedError as failed:
+        overflow = is_context_overflow(failed.upstream_status or 0, failed.body)
+        if unlimited is None or not overflow:
+            raise
+    return await send(unlimited)
 
 
 def unusable(url: str, why: str, *, retryable: bool) -> TryFailedError:

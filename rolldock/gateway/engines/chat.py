@@ -9,20 +9,18 @@ from rolldock.gateway.completions import (
     NotACompletionError,
     body_to_send,
     effective_sampling,
-    is_context_overflow,
     of_slot,
     read_completion,
     without_token_limit,
 )
 from rolldock.gateway.endpoints import Target
 from rolldock.gateway.engines import llama_cpp
-from rolldock.gateway.engines.base import Engine, EngineCall, Exchange, unusable
-from rolldock.gateway.engines.chat_tokens import token_reader
+from rolldock.gateway.engines.base import Engine, EngineCall, Exchange, fitting, unusable
+from rolldock.gateway.engines.chat_tokens import TokenReader, token_reader
 from rolldock.gateway.json_bodies import BodyError, parse
 from rolldock.gateway.neutral_sampling import neutral
 from rolldock.gateway.relay import Relay
 from rolldock.gateway.sse import EventReader
-from rolldock.gateway.upstream import TryFailedError
 from rolldock.models.base import JsonObject
 from rolldock.models.endpoint import IdsFrom
 from rolldock.models.spec import Purpose
@@ -47,45 +45,39 @@ class ChatEngine(Engine):
         )
         if endpoint.token_ids and endpoint.ids_from is IdsFrom.LLAMA_CPP:
             sent = llama_cpp.asking(sent)
-        try:
-            return await self._send(target, call, sent)
-        except TryFailedError as failed:
-            free = without_token_limit(sent)
-            if free is None or not is_context_overflow(failed.upstream_status or 0, failed.body):
-                raise
-        # The limit may have asked for more than the context has left: without one the model server
-        # gives just that, and refuses again if the prompt alone is too long.
-        return await self._send(target, call, free)
-
-    async def _send(self, target: Target, call: EngineCall, sent: JsonObject) -> Exchange:
-        url, raw = f"{target.base_url}{PATH}", orjson.dumps(sent)
-        headers = {**target.bearer, **call.place.headers}
-        if call.relay is not None:
-            return await _streamed(target, call, call.relay, sent, raw)
+        free = without_token_limit(sent)
+        if (relay := call.relay) is not None:
+            return await fitting(lambda body: _streamed(target, call, relay, body), sent, free)
         reader = await token_reader(target, call, sent)
-        reply_raw = await call.upstream.post(target, url, raw, headers)
-        try:
-            completion = read_completion(await parse(reply_raw))
-        except (BodyError, NotACompletionError) as error:
-            raise unusable(url, str(error), retryable=False) from None
-        reading = reader(completion.body)
-        return Exchange(
-            target=target,
-            sent=sent,
-            sent_raw=raw,
-            reply_raw=reply_raw,
-            completion=completion,
-            sampling=effective_sampling(sent),
-            tokens=reading.tokens,
-            tokens_missing=reading.missing,
-        )
+        return await fitting(lambda body: _whole(target, call, reader, body), sent, free)
 
 
-async def _streamed(
-    target: Target, call: EngineCall, relay: Relay, sent: JsonObject, raw: bytes
+async def _whole(
+    target: Target, call: EngineCall, reader: TokenReader, sent: JsonObject
 ) -> Exchange:
+    url, raw = f"{target.base_url}{PATH}", orjson.dumps(sent)
+    headers = {**target.bearer, **call.place.headers}
+    reply_raw = await call.upstream.post(target, url, raw, headers)
+    try:
+        completion = read_completion(await parse(reply_raw))
+    except (BodyError, NotACompletionError) as error:
+        raise unusable(url, str(error), retryable=False) from None
+    reading = reader(completion.body)
+    return Exchange(
+        target=target,
+        sent=sent,
+        sent_raw=raw,
+        reply_raw=reply_raw,
+        completion=completion,
+        sampling=effective_sampling(sent),
+        tokens=reading.tokens,
+        tokens_missing=reading.missing,
+    )
+
+
+async def _streamed(target: Target, call: EngineCall, relay: Relay, sent: JsonObject) -> Exchange:
     """Pass events on as they come; what the agent has seen cannot be asked for again."""
-    url, place = f"{target.base_url}{PATH}", call.place
+    url, place, raw = f"{target.base_url}{PATH}", call.place, orjson.dumps(sent)
     reader, received = EventReader(), bytearray()
     live = call.dialect.live(place.request, place.attempt, place.slot)
     headers = {**target.bearer, **place.headers}

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from rolldock.gateway.endpoints import Target
 from rolldock.gateway.engine_tokens import EngineTokens, NoTokensError, read_tokens
 from rolldock.gateway.engines.base import EngineCall
-from rolldock.gateway.engines.llama_cpp import derive_prompt_ids, read_derived, server_root
+from rolldock.gateway.engines.llama_cpp import derive_prompt_ids, read_derived
 from rolldock.gateway.upstream import TryFailedError
 from rolldock.models.base import JsonObject
 from rolldock.models.endpoint import IdsFrom
@@ -52,12 +52,11 @@ async def token_reader(target: Target, call: EngineCall, sent: JsonObject) -> To
 
 
 async def _prompt_ids(target: Target, call: EngineCall, sent: JsonObject) -> tuple[int, ...]:
-    root = server_root(target.base_url)
     headers = {**target.bearer, **call.place.headers}
 
     async def post(path: str, body: bytes) -> bytes:
         try:
-            return await call.upstream.post(target, f"{root}{path}", body, headers)
+            return await call.upstream.post(target, f"{target.root_url}{path}", body, headers)
         except TryFailedError as failed:
             if failed.retryable:
                 raise

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import JsonValue
-
-from rolldock.gateway.completions import NotACompletionError, least_tokens, read_usage
+from rolldock.gateway.completions import NotACompletionError, chosen, least_tokens, read_usage
 from rolldock.gateway.engine_tokens import COMPLETION_IDS, first_choice, read_ids, read_logprobs
 from rolldock.gateway.neutral_sampling import NEUTRAL
 from rolldock.models.base import JsonObject
@@ -29,7 +27,6 @@ MAX_TOKENS: Final = "max_tokens"
 
 _PARAMS: Final = "sampling_params"
 _NOT_SAMPLING: Final = frozenset({"logprobs", "skip_special_tokens", "stop_token_ids"})
-_SET_BY_SESSION: Final = ("temperature", "top_p", "top_k", "min_p", "seed")
 _FINISHED: Final = frozenset({"stop", "length"})
 _NO_EVIDENCE: Final = -9999.0
 """What vLLM says for a log-prob that it does not have."""
@@ -71,10 +68,7 @@ def sampling_params(
         value = chat.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
             params[key] = value
-    for key in _SET_BY_SESSION:
-        wanted: JsonValue = getattr(sampling, key)
-        if wanted is not None:
-            params[key] = wanted
+    params |= chosen(sampling)
     params[MAX_TOKENS] = least_tokens(chat, [sampling.max_tokens, output_left])
     return params
 

@@ -24,18 +24,12 @@ from rolldock.models.turn import TokenSource
 
 TEMPLATE_PATH: Final = "/apply-template"
 TOKENIZE_PATH: Final = "/tokenize"
-_VERSION_SEGMENT: Final = "/v1"
 
 Post: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
 """Sends JSON to a path below the server's root and gives the reply, whole.
 
 Raises NoTokensError for a reply that will not change.
 """
-
-
-def server_root(base_url: str) -> str:
-    """Where a server's own paths begin, given the base of its OpenAI ones."""
-    return base_url.rstrip("/").removesuffix(_VERSION_SEGMENT)
 
 
 def asking(sent: JsonObject) -> JsonObject:

@@ -14,14 +14,12 @@ from pydantic import JsonValue
 from rolldock.gateway.completions import (
     Completion,
     NotACompletionError,
-    is_context_overflow,
     of_slot,
 )
 from rolldock.gateway.endpoints import Target
 from rolldock.gateway.engine_tokens import EngineTokens
 from rolldock.gateway.engines import generate
-from rolldock.gateway.engines.base import Engine, EngineCall, Exchange
-from rolldock.gateway.engines.llama_cpp import server_root
+from rolldock.gateway.engines.base import Engine, EngineCall, Exchange, fitting
 from rolldock.gateway.json_bodies import BodyError, parse
 from rolldock.gateway.rendering import Rendering, Renderings
 from rolldock.gateway.rendering_history import History
@@ -51,14 +49,11 @@ class TokensEngine(Engine):
 
     async def ask(self, target: Target, call: EngineCall) -> Exchange:
         prepared = await self._prepare(target, call)
-        try:
-            return await _send(target, call, prepared, prepared.sent)
-        except TryFailedError as failed:
-            free = generate.without_limit(prepared.sent)
-            if free is None or not is_context_overflow(failed.upstream_status or 0, failed.body):
-                raise
-        # As in the chat engine: the limit may have asked for more than the context has left.
-        return await _send(target, call, prepared, free)
+        return await fitting(
+            lambda body: _send(target, call, prepared, body),
+            prepared.sent,
+            generate.without_limit(prepared.sent),
+        )
 
     async def _prepare(self, target: Target, call: EngineCall) -> _Prepared:
         endpoint, session, chat = target.endpoint, call.session, call.place.request.chat
@@ -119,7 +114,7 @@ class TokensEngine(Engine):
 async def _send(
     target: Target, call: EngineCall, prepared: _Prepared, sent: JsonObject
 ) -> Exchange:
-    url, raw = f"{server_root(target.base_url)}{generate.PATH}", orjson.dumps(sent)
+    url, raw = f"{target.root_url}{generate.PATH}", orjson.dumps(sent)
     headers = {**target.bearer, **call.place.headers}
     reply_raw = await call.upstream.post(target, url, raw, headers)
     try:
