@@ -91,8 +91,9 @@ class FaultClient:
         try:
             reply = await self._http.request(method, path, content=content)
         except httpx.HTTPError as error:
+            said = str(error) or type(error).__name__
             raise UnavailableError(
-                f"{self._http.base_url}: {error or type(error).__name__}: is the server running?"
+                f"{self._http.base_url}: {said}: is the server running?"
             ) from error
         if reply.is_error:
             raise UsageError(

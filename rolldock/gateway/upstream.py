@@ -207,7 +207,7 @@ class Upstream:
             message = f"{url} is no URL that can be called: add the endpoint again"
             raise TryFailedError(502, message, retryable=False) from error
         except (aiohttp.ClientError, OSError) as error:
-            message = f"lost the model server at {url}: {error or type(error).__name__}"
+            message = f"lost the model server at {url}: {str(error) or type(error).__name__}"
             raise TryFailedError(502, message, retryable=True) from error
 
 

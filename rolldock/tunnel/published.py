@@ -69,14 +69,18 @@ class PublishedTunnels:
         self._looked_at = float("-inf")
         self._lock = asyncio.Lock()
 
-    async def newest(self) -> PublishedTunnel | None:
+    async def newest(self, *, fresh: bool = False) -> PublishedTunnel | None:
         """The newest version; None: nothing was ever published.
+
+        Args:
+            fresh: look now, for whoever binds itself to what it finds: another worker may know
+                since less than a second that this URL is lost.
 
         Raises:
             UnavailableError: the store does not answer.
         """
         async with self._lock:
-            if time.monotonic() - self._looked_at > _FRESH_SECONDS:
+            if fresh or time.monotonic() - self._looked_at > _FRESH_SECONDS:
                 self._known = await newest(self._store, self._known)
                 self._looked_at = time.monotonic()
             return self._known

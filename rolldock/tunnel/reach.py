@@ -60,11 +60,12 @@ class Reach:
         patience = min(self._wait_seconds, within_seconds)
         try:
             async with asyncio.timeout(patience):
-                while True:
-                    newest = await self._published.newest()
-                    if newest is not None and newest.url is not None and newest.connected:
-                        return newest.url
+                # Only what would be returned is looked at anew: thousands may wait for a tunnel.
+                while _up(await self._published.newest()) is None or not (
+                    url := _up(await self._published.newest(fresh=True))
+                ):
                     await asyncio.sleep(_LOOK_SECONDS)
+                return url
         except TimeoutError:
             raise StageError(
                 Cause.TUNNEL_LOST,
@@ -112,6 +113,11 @@ class Reach:
                 f"the agent's way to the gateway, {tunnel_url}, was interrupted, and it failed "
                 "before a call was answered again",
             )
+
+
+def _up(newest: PublishedTunnel | None) -> str | None:
+    """The URL of a tunnel that works."""
+    return None if newest is None or not newest.connected else newest.url
 
 
 def _lost(tunnel_url: str, newest: PublishedTunnel | None) -> str:

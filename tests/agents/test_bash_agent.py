@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from rolldock.agents.agent import AgentContext
 from rolldock.agents.bash import BASH, PROGRAM
 from rolldock.scripted.script import Script
 from rolldock.scripted.server import serve
+from tests.agents.launches import launched
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "rolldock" / "agents" / PROGRAM
@@ -135,18 +135,7 @@ def test_it_needs_only_an_old_python() -> None:
 
 def test_its_launch_runs_the_uploaded_file() -> None:
     """With the limits of the context, and its version following the file's content."""
-    launch = BASH.launch(
-        AgentContext(
-            version=BASH.version,
-            home="/opt/rolldock/agents/bash/1",
-            workdir="/app",
-            instruction_file="/i.md",
-            base_url="http://gateway/v1",
-            model="m",
-            hold_seconds=50,
-            options={"system_prompt": "Be brief."},
-        )
-    )
+    launch = launched(BASH, {"system_prompt": "Be brief."}, hold_seconds=50)
     assert "/opt/rolldock/agents/bash/1/bash_agent.py" in launch.command
     assert "--request-timeout=170" in launch.command
     assert list(launch.files.values()) == ["Be brief."]

@@ -7,24 +7,14 @@ from typing import Any
 
 import pytest
 
-from rolldock.agents.agent import AgentContext, Launch
+from rolldock.agents.agent import Launch
 from rolldock.agents.claude_code import CLAUDE_CODE, PROMPT_FILE, SETTINGS_FILE
+from tests.agents.launches import BASE_URL, HOLD_SECONDS, MODEL, launched
 
 
 def launch(**options: Any) -> Launch:
-    """Its launch, with the hold that its file asks for."""
-    return CLAUDE_CODE.launch(
-        AgentContext(
-            version=CLAUDE_CODE.version,
-            home="/opt/rolldock/agents/claude-code/1",
-            workdir="/app",
-            instruction_file="/opt/rolldock/task/it's.md",
-            base_url="http://127.0.0.64:41800/v1",
-            model='odd "model"/x',
-            hold_seconds=100,
-            options=options,
-        )
-    )
+    """Its launch with some options."""
+    return launched(CLAUDE_CODE, options)
 
 
 def arguments(**options: Any) -> list[str]:
@@ -37,11 +27,11 @@ def arguments(**options: Any) -> list[str]:
 def test_the_environment_leads_to_the_gateway_alone() -> None:
     """Its URL without /v1, one model for everything, timeouts beyond the hold, no calls home."""
     env = launch().env
-    assert env["ANTHROPIC_BASE_URL"] == "http://127.0.0.64:41800"
+    assert env["ANTHROPIC_BASE_URL"] == BASE_URL.removesuffix("/v1")
     models = {value for name, value in env.items() if name.endswith("_MODEL")}
-    assert models == {'odd "model"/x'}
-    assert int(env["API_TIMEOUT_MS"]) > 100 * 1000
-    assert int(env["CLAUDE_STREAM_IDLE_TIMEOUT_MS"]) > 100 * 1000
+    assert models == {MODEL}
+    assert int(env["API_TIMEOUT_MS"]) > HOLD_SECONDS * 1000
+    assert int(env["CLAUDE_STREAM_IDLE_TIMEOUT_MS"]) > HOLD_SECONDS * 1000
     assert env["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] == "1"
     assert env["ENABLE_TOOL_SEARCH"] == "false"
     assert json.loads(launch().files[SETTINGS_FILE]) == {"skipWebFetchPreflight": True}
@@ -66,7 +56,7 @@ def test_it_is_called_without_a_terminal_and_without_questions() -> None:
         "--verbose",
         "--dangerously-skip-permissions",
         f"--settings={SETTINGS_FILE}",
-        '--model=odd "model"/x',
+        f"--model={MODEL}",
         "--disallowed-tools=WebSearch",
     ]
 

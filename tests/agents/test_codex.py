@@ -6,24 +6,14 @@ from typing import Any
 
 import pytest
 
-from rolldock.agents.agent import AgentContext, Launch
+from rolldock.agents.agent import Launch
 from rolldock.agents.codex import CODEX, CONFIG_FILE, KEY_PLACE, PROMPT_FILE, toml
+from tests.agents.launches import BASE_URL, HOLD_SECONDS, launched
 
 
 def launch(**options: Any) -> Launch:
-    """Its launch, with the hold that its file asks for."""
-    return CODEX.launch(
-        AgentContext(
-            version=CODEX.version,
-            home="/opt/rolldock/agents/codex/1",
-            workdir="/app",
-            instruction_file="/opt/rolldock/task/it's.md",
-            base_url="http://127.0.0.64:41800/v1",
-            model="gpt-5",
-            hold_seconds=100,
-            options=options,
-        )
-    )
+    """Its launch with some options."""
+    return launched(CODEX, options, model="gpt-5")
 
 
 def config(**options: Any) -> dict[str, Any]:
@@ -35,10 +25,10 @@ def test_the_configuration_leads_to_the_gateway_alone() -> None:
     """One provider without websockets, timeouts beyond the hold, nothing that calls home."""
     written = config()
     provider = written["model_providers"][written["model_provider"]]
-    assert provider["base_url"] == "http://127.0.0.64:41800/v1"
+    assert provider["base_url"] == BASE_URL
     assert provider["wire_api"] == "responses"
     assert provider["supports_websockets"] is False
-    assert provider["stream_idle_timeout_ms"] > 100 * 1000
+    assert provider["stream_idle_timeout_ms"] > HOLD_SECONDS * 1000
     assert written["web_search"] == "disabled"
     assert written["features"] == {"plugins": False}
     assert written["analytics"] == {"enabled": False}

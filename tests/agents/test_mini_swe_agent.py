@@ -6,26 +6,16 @@ from typing import Any
 
 import pytest
 
-from rolldock.agents.agent import AgentContext, Launch
+from rolldock.agents.agent import Launch
 from rolldock.agents.mini_swe_agent import CONFIG_FILE, MINI_SWE_AGENT, PROGRAM_FILE
+from tests.agents.launches import BASE_URL, HOLD_SECONDS, launched
 
 INSTALL = MINI_SWE_AGENT.install or ""
 
 
 def launch(**options: Any) -> Launch:
-    """Its launch, with a short hold."""
-    return MINI_SWE_AGENT.launch(
-        AgentContext(
-            version=MINI_SWE_AGENT.version,
-            home="/opt/rolldock/agents/mini-swe-agent/1",
-            workdir="/app",
-            instruction_file="/opt/rolldock/task/it's.md",
-            base_url="http://127.0.0.64:41800/v1",
-            model='odd "model"/x',
-            hold_seconds=100,
-            options=options,
-        )
-    )
+    """Its launch with some options."""
+    return launched(MINI_SWE_AGENT, options)
 
 
 def config(**options: Any) -> Any:
@@ -40,8 +30,8 @@ def test_the_configuration_leads_to_the_gateway_alone() -> None:
     assert written["model"]["model_name"] == "openai/rolldock"
     assert written["model"]["cost_tracking"] == "ignore_errors"
     sent = written["model"]["model_kwargs"]
-    assert sent["api_base"] == "http://127.0.0.64:41800/v1"
-    assert sent["timeout"] > 100
+    assert sent["api_base"] == BASE_URL
+    assert sent["timeout"] > HOLD_SECONDS
     assert sent["max_retries"] > 2
     agent = written["agent"]
     assert (agent["mode"], agent["confirm_exit"]) == ("yolo", False)
@@ -77,7 +67,7 @@ def test_options_are_written() -> None:
     assert written["agent"]["step_limit"] == 7
     assert written["environment"] == {"timeout": 5, "env": {"PAGER": "less"}}
     assert written["model"]["model_kwargs"]["temperature"] == 0.5
-    assert written["model"]["model_kwargs"]["api_base"] == "http://127.0.0.64:41800/v1"
+    assert written["model"]["model_kwargs"]["api_base"] == BASE_URL
 
 
 def test_a_system_prompt_is_a_value_of_its_template() -> None:

@@ -6,24 +6,14 @@ from typing import Any
 
 import pytest
 
-from rolldock.agents.agent import AgentContext, Launch
+from rolldock.agents.agent import Launch
 from rolldock.agents.opencode import CONFIG_FILE, OPENCODE
+from tests.agents.launches import BASE_URL, HOLD_SECONDS, MODEL, launched
 
 
 def launch(**options: Any) -> Launch:
-    """Its launch, with the hold that its file asks for."""
-    return OPENCODE.launch(
-        AgentContext(
-            version=OPENCODE.version,
-            home="/opt/rolldock/agents/opencode/1",
-            workdir="/app",
-            instruction_file="/opt/rolldock/task/it's.md",
-            base_url="http://127.0.0.64:41800/v1",
-            model='odd "model"/x',
-            hold_seconds=100,
-            options=options,
-        )
-    )
+    """Its launch with some options."""
+    return launched(OPENCODE, options)
 
 
 def config(**options: Any) -> Any:
@@ -36,11 +26,11 @@ def test_the_configuration_leads_to_the_gateway_alone() -> None:
     written = config()
     provider = written["provider"]["rolldock"]
     assert provider["npm"] == "@ai-sdk/openai-compatible"
-    assert provider["options"]["baseURL"] == "http://127.0.0.64:41800/v1"
-    assert provider["options"]["headerTimeout"] > 100 * 1000
+    assert provider["options"]["baseURL"] == BASE_URL
+    assert provider["options"]["headerTimeout"] > HOLD_SECONDS * 1000
     assert provider["options"]["timeout"] is False
-    assert list(provider["models"]) == ['odd "model"/x']
-    assert written["model"] == written["small_model"] == 'rolldock/odd "model"/x'
+    assert list(provider["models"]) == [MODEL]
+    assert written["model"] == written["small_model"] == f"rolldock/{MODEL}"
     assert written["enabled_providers"] == ["rolldock"]
     assert written["agent"]["title"]["disable"] is True
     assert (written["autoupdate"], written["share"]) == (False, "disabled")
@@ -72,7 +62,7 @@ def test_options_are_written() -> None:
     assert build["temperature"] == 0.5
     assert written["agent"]["title"]["disable"] is True
     assert written["permission"] == {"*": "allow", "webfetch": "deny", "task": "deny"}
-    model = written["provider"]["rolldock"]["models"]['odd "model"/x']
+    model = written["provider"]["rolldock"]["models"][MODEL]
     assert model["limit"] == {"context": 32768, "output": 4096}
     assert written["snapshot"] is True
     path = build["prompt"].removeprefix("{file:").removesuffix("}")

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from rolldock.agents.agent import AgentContext, Launch
+from rolldock.agents.agent import Launch
 from rolldock.agents.registry import agent_names, check_options, get_agent
 from rolldock.errors import UsageError
+from tests.agents.launches import launched
 
 BAD_OPTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("nop", {"x": 1}, "agent nop has no option 'x': it takes none"),
@@ -22,17 +23,12 @@ def launch(name: str, **options: Any) -> Launch:
     """An agent's launch in a plain context."""
     agent = get_agent(name)
     check_options(agent, options)
-    return agent.launch(
-        AgentContext(
-            version=agent.version,
-            home=f"/opt/rolldock/agents/{name}/{agent.version}",
-            workdir="/app",
-            instruction_file="/opt/rolldock/task/instruction.md",
-            base_url="http://127.0.0.64:41800/v1",
-            model="some/model:7b",
-            hold_seconds=agent.hold_seconds,
-            options=options,
-        )
+    return launched(
+        agent,
+        options,
+        home=f"/opt/rolldock/agents/{name}/{agent.version}",
+        model="some/model:7b",
+        hold_seconds=agent.hold_seconds,
     )
 
 

@@ -6,26 +6,16 @@ from typing import Any
 
 import pytest
 
-from rolldock.agents.agent import AgentContext, Launch
+from rolldock.agents.agent import Launch
 from rolldock.agents.terminus_2 import CONFIG_FILE, PROGRAM_FILE, TERMINUS_2
+from tests.agents.launches import BASE_URL, HOLD_SECONDS, launched
 
 INSTALL = TERMINUS_2.install or ""
 
 
 def launch(**options: Any) -> Launch:
-    """Its launch, with a short hold."""
-    return TERMINUS_2.launch(
-        AgentContext(
-            version=TERMINUS_2.version,
-            home="/opt/rolldock/agents/terminus-2/1",
-            workdir="/app",
-            instruction_file="/opt/rolldock/task/it's.md",
-            base_url="http://127.0.0.64:41800/v1",
-            model='odd "model"/x',
-            hold_seconds=100,
-            options=options,
-        )
-    )
+    """Its launch with some options."""
+    return launched(TERMINUS_2, options)
 
 
 def config(**options: Any) -> Any:
@@ -37,8 +27,8 @@ def test_the_arguments_lead_to_the_gateway_alone() -> None:
     """With timeouts beyond the hold, no recording, no summaries and no limits."""
     written = config()
     assert written["model_name"] == "openai/rolldock"
-    assert written["api_base"] == "http://127.0.0.64:41800/v1"
-    assert written["llm_kwargs"]["timeout"] > 100
+    assert written["api_base"] == BASE_URL
+    assert written["llm_kwargs"]["timeout"] > HOLD_SECONDS
     assert written["llm_kwargs"]["max_retries"] > 2
     assert written["parser_name"] == "json"
     assert written["enable_summarize"] is False

@@ -24,8 +24,8 @@ from rolldock.sandbox.client import Sandboxes
 from rolldock.store import agent_archives
 from rolldock.trainer.client import Client
 from tests.bare import bare_sandboxd
+from tests.e2e.runs import HELLO
 
-HELLO = Path(__file__).parents[2] / "examples" / "tasks" / "hello-world"
 MACHINE = machine_name(platform.system(), platform.machine())
 SOLVE = "printf 'Hello, world!\\n' > hello.txt"
 NO_NETWORK = "echo the network was asked >&2; exit 9"

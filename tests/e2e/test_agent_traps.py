@@ -1,7 +1,5 @@
 """What goes wrong around agents: leaking variables, silent agents, mangled instructions."""
 
-import asyncio
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,20 +8,16 @@ import pytest
 from pydantic import JsonValue
 
 from rolldock.cli.stack.stack import Stack
-from rolldock.errors import StageError
 from rolldock.gateway.rebuild import Rebuilder
 from rolldock.gateway.session_log import SessionLog
 from rolldock.gateway.tokens import sign_session
 from rolldock.models.failure import Cause
 from rolldock.models.result import RolloutResult, Stage, Status, StopReason
-from rolldock.sandbox.client import Sandboxes
 from rolldock.trainer.client import Client
 from tests.agent_cache import installed
-from tests.rollouts import alive
+from tests.e2e.runs import HELLO, LONG_WAIT, sha256
+from tests.e2e.waiting import waiting_rollout
 
-ROOT = Path(__file__).parents[2]
-HELLO = ROOT / "examples" / "tasks" / "hello-world"
-LONG_WAIT = ROOT / "tests" / "tasks" / "long-wait"
 SOLVE = "printf 'Hello, world!\\n' > hello.txt"
 CALL = """
 import json, os, urllib.request as http
@@ -168,7 +162,7 @@ async def test_an_instruction_arrives_byte_for_byte(
     assert (result.status, result.reward) == (Status.COMPLETED, 1.0), result.failure
     if agent == "command":
         (artifact,) = [one for one in result.artifacts if one.name == "artifacts/copy"]
-        assert artifact.digest == hashlib.sha256(instruction).hexdigest()
+        assert artifact.digest == sha256(instruction)
         return
     trace = await client.trace(result.rollout)
     request = await Rebuilder(client.store, trace.attempt, trace.turns).request(0)
@@ -199,42 +193,12 @@ async def test_a_working_agents_token_is_on_no_command_line(
 ) -> None:
     """Looked at from outside while the model's command runs, which does not have it either."""
     spec = await client.spec(LONG_WAIT, agent=installed(agent), endpoint="scripted")
-    handle = await client.start(spec)
-    settings = stack.settings
-    try:
-        async with Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as sandboxes:
-            sandbox_id, attempt = await waiting_sandbox(client, sandboxes, spec.id)
-            token = await token_of(stack, client, attempt)
-            lines = await output(sandboxes, sandbox_id, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
-            commands = 'for p in $(pgrep -f "sleep 0.1"); do cat /proc/$p/environ; done'
-            inherited = await output(sandboxes, sandbox_id, f"{commands} | tr '\\0' '\\n'")
-    finally:
-        await handle.cancel()
+    async with waiting_rollout(stack, client, spec) as waiting:
+        token = await token_of(stack, client, waiting.attempt)
+        lines = await waiting.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+        commands = 'for p in $(pgrep -f "sleep 0.1"); do cat /proc/$p/environ; done'
+        inherited = await waiting.run(f"{commands} | tr '\\0' '\\n'")
     assert "/tmp/waiting" in lines
     assert token not in lines
     assert "PATH=" in inherited
     assert token not in inherited
-
-
-async def waiting_sandbox(client: Client, sandboxes: Sandboxes, rollout: str) -> tuple[str, str]:
-    """The sandbox and the attempt of a rollout, once the model's command waits in it."""
-    async with asyncio.timeout(90):
-        while True:
-            for sandbox in await alive(client, rollout):
-                if await waits(sandboxes, sandbox.id):
-                    return sandbox.id, str(sandbox.owner.attempt)
-            await asyncio.sleep(0.05)
-
-
-async def waits(sandboxes: Sandboxes, sandbox_id: str) -> bool:
-    """Whether the model's command has begun."""
-    try:
-        return await output(sandboxes, sandbox_id, "ls /tmp/waiting 2> /dev/null") != ""
-    except StageError:
-        return False  # it is still being made
-
-
-async def output(sandboxes: Sandboxes, sandbox_id: str, command: str) -> str:
-    """What a command prints."""
-    done = await sandboxes.run(sandbox_id, command, timeout_seconds=10, otherwise=Cause.INTERNAL)
-    return done.stdout

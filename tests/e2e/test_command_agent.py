@@ -8,10 +8,9 @@ from rolldock.cli.asked_agent import asked_agent
 from rolldock.models.result import RolloutResult, Status
 from rolldock.models.spec import AgentRef
 from rolldock.trainer.client import Client
+from tests.e2e.runs import HELLO
 
-ROOT = Path(__file__).parents[2]
-HELLO = ROOT / "examples" / "tasks" / "hello-world"
-NODE_AGENT = ROOT / "examples" / "agents" / "node-agent.toml"
+NODE_AGENT = Path(__file__).parents[2] / "examples" / "agents" / "node-agent.toml"
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -20,9 +19,9 @@ from rolldock.models.result import RolloutResult, Stage, Status, StopReason
 from rolldock.models.stages import RolloutRequest
 from rolldock.trainer.client import Client
 from rolldock.trainer.specs import spec_digest
+from tests.e2e.runs import TASKS
 from tests.rollouts import alive
 
-TASKS = Path(__file__).parents[2] / "tests" / "tasks"
 STATUSES = r"/api/v1/sandbox/background-jobs/status:batchGet"
 SLACK_SECONDS = 12
 """What a busy machine may take for everything around a limit."""

@@ -1,7 +1,6 @@
 """A real small model behind real agents: it need not solve a task, its trace must be whole."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -9,10 +8,8 @@ from rolldock.models.result import Status
 from rolldock.models.spec import Purpose, Sampling
 from rolldock.trainer.client import Client
 from tests.agent_cache import installed
+from tests.e2e.runs import HELLO
 from tests.llama import llama_server
-
-ROOT = Path(__file__).parents[2]
-HELLO = ROOT / "examples" / "tasks" / "hello-world"
 
 pytestmark = [
     pytest.mark.slow,

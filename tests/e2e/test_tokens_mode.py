@@ -7,11 +7,10 @@ import pytest
 from rolldock.models.endpoint import EngineMode
 from rolldock.models.spec import Sampling
 from rolldock.trainer.client import Client
+from tests.e2e.runs import HELLO
 from tests.gateway.tokens_mode.conftest import calling, check_samples
 from tests.gateway.tokens_mode.generate_server import MODEL, GenerateServer
 from tests.gateway.tokens_mode.tiny_model import write_tokenizer
-
-HELLO = Path(__file__).parents[2] / "examples" / "tasks" / "hello-world"
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

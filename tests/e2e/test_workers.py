@@ -13,16 +13,12 @@ from rolldock.cli.stack.child import Child
 from rolldock.cli.stack.program import Program
 from rolldock.cli.stack.programs import CHECKOUT
 from rolldock.cli.stack.stack import Stack
-from rolldock.errors import StageError
-from rolldock.models.failure import Cause
 from rolldock.models.result import RolloutResult, Stage, Status
-from rolldock.sandbox import jobs
-from rolldock.sandbox.client import Sandboxes
 from rolldock.trainer.client import Client
+from tests.e2e.runs import HELLO, TASKS
+from tests.e2e.waiting import Waiting, waiting_rollout
 from tests.rollouts import alive
 
-TASKS = Path(__file__).parents[2] / "tests" / "tasks"
-HELLO = Path(__file__).parents[2] / "examples" / "tasks" / "hello-world"
 WAITING = {
     Stage.SET_UP_SANDBOX: "health-waits",
     Stage.AWAIT_AGENT: "long-wait",
@@ -36,76 +32,13 @@ another."""
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
 
-class Waiting:
-    """A rollout that stays in a stage until it is let go."""
-
-    def __init__(self, client: Client, sandboxes: Sandboxes, rollout: str) -> None:
-        self._client = client
-        self._sandboxes = sandboxes
-        self.rollout = rollout
-        self.attempt = ""
-        self.sandbox_id = ""
-
-    async def there(self) -> None:
-        """Wait until it is in its stage."""
-        while not self.sandbox_id or not await self._has("/tmp/waiting"):
-            for sandbox in await alive(self._client, self.rollout):
-                self.sandbox_id = sandbox.id
-                self.attempt = str(sandbox.owner.attempt)
-
-    async def let_go(self) -> RolloutResult:
-        """Let it end, and return what it came to."""
-        await self.run("touch /tmp/go")
-        return await self._client.handle(self.rollout).result()
-
-    async def agent(self) -> str:
-        """Pid and start time of the agent's process."""
-        launch, _, _, _ = jobs.paths(jobs.job_id(self.attempt))
-        return await self.run(f"p=$(cat {launch}/pid) && echo $p && cut -d' ' -f22 /proc/$p/stat")
-
-    async def last_failure(self) -> str:
-        """The type of the failure of the stage's last try, waited for."""
-        handle = self._client.temporal.get_workflow_handle(self.rollout)
-        while True:
-            described = await handle.describe()
-            for pending in described.raw_description.pending_activities:
-                if pending.HasField("last_failure"):
-                    return pending.last_failure.application_failure_info.type
-            await asyncio.sleep(0.05)
-
-    async def run(self, command: str) -> str:
-        """The output of a command that succeeds."""
-        done = await self._sandboxes.run(
-            self.sandbox_id, command, timeout_seconds=10, otherwise=Cause.INTERNAL
-        )
-        assert done.exit_code == 0, done.stderr
-        return done.stdout
-
-    async def _has(self, path: str) -> bool:
-        try:
-            done = await self._sandboxes.run(
-                self.sandbox_id, f"test -e {path}", timeout_seconds=10, otherwise=Cause.INTERNAL
-            )
-        except StageError:
-            return False  # it is still being made
-        return done.exit_code == 0
-
-
 @asynccontextmanager
 async def waiting_in(stack: Stack, client: Client, stage: Stage) -> AsyncGenerator[Waiting, None]:
     """A rollout that has come to a stage and stays there."""
-    settings = stack.settings
     agent, endpoint = ("bash", "scripted") if stage is Stage.AWAIT_AGENT else ("oracle", None)
     spec = await client.spec(TASKS / WAITING[stage], agent=agent, endpoint=endpoint)
-    handle = await client.start(spec)
-    async with Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as sandboxes:
-        waiting = Waiting(client, sandboxes, spec.id)
-        async with asyncio.timeout(60):
-            await waiting.there()
-        try:
-            yield waiting
-        finally:
-            await handle.cancel()
+    async with waiting_rollout(stack, client, spec) as waiting:
+        yield waiting
 
 
 @asynccontextmanager

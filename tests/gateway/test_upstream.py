@@ -13,13 +13,13 @@ import aiohttp
 import pytest
 from openai import APIError, APIStatusError, InternalServerError
 
-from rolldock.agents.agent import AgentContext
 from rolldock.agents.registry import get_agent
 from rolldock.gateway.config import GatewayConfig
 from rolldock.models.base import JsonObject
 from rolldock.models.session import TurnError
 from rolldock.models.spec import Delivery
 from rolldock.store.store import Store
+from tests.agents.launches import launched
 from tests.gateway.conftest import (
     GatewayProcess,
     World,
@@ -225,16 +225,7 @@ def test_the_agent_that_streams_has_no_deadline() -> None:
     """OpenCode waits for headers longer than they are held, then as long as keep-alives come."""
     config = GatewayConfig(store="/nowhere")
     agent = get_agent("opencode")
-    context = AgentContext(
-        version=agent.version,
-        home="/opt/agent",
-        workdir="/app",
-        instruction_file="/instruction.md",
-        base_url="http://gateway/v1",
-        model="m",
-        hold_seconds=agent.hold_seconds,
-    )
-    (written,) = agent.launch(context).files.values()
+    (written,) = launched(agent, {}, hold_seconds=agent.hold_seconds).files.values()
     options = json.loads(written)["provider"]["rolldock"]["options"]
     assert options["timeout"] is False
     assert options["headerTimeout"] > agent.hold_seconds * 1000

@@ -70,6 +70,16 @@ async def test_publishers_at_once_take_versions_of_their_own(store: Store) -> No
     assert sorted(record.version for record in records) == list(range(1, 11))
 
 
+async def test_a_new_attempt_is_given_no_url_that_is_known_to_be_lost(store: Store) -> None:
+    """Another worker has seen the loss since this one looked last, a moment ago."""
+    behind = reach(store)
+    await published(store, ONE)
+    assert await behind.tunnel_url() == ONE
+    await published(store, None)
+    await published(store, OTHER)
+    assert await behind.tunnel_url() == OTHER
+
+
 async def test_a_public_url_or_a_local_one_needs_no_tunnel(store: Store) -> None:
     """Nothing is read, nothing is lost."""
     direct = reach(store, "http://127.0.0.64:41800")

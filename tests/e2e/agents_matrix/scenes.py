@@ -11,10 +11,7 @@ from typing import Final
 
 from rolldock.models.result import StopReason
 from rolldock.models.spec import Purpose, Sampling
-
-ROOT: Final = Path(__file__).parents[3]
-HELLO: Final = ROOT / "examples" / "tasks" / "hello-world"
-LONG_WAIT: Final = ROOT / "tests" / "tasks" / "long-wait"
+from tests.e2e.runs import HELLO, LONG_WAIT
 
 FORMATS: Final = ("anthropic.messages", "openai.responses")
 """What the scripted server speaks beside chat completions."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
-from pydantic import JsonValue
 
 from rolldock.agents.agent import Agent
 from rolldock.cli.stack.stack import Stack
@@ -15,11 +14,11 @@ from rolldock.faults.model import Answer, Fault
 from rolldock.models.result import RolloutResult, Status
 from rolldock.models.spec import Purpose, RolloutSpec
 from rolldock.models.trace import Trace
-from rolldock.sandbox.client import Sandboxes
 from rolldock.trainer.client import Client
 from tests.e2e.agents_matrix.matrix_table import Row
 from tests.e2e.agents_matrix.scenes import KILLED, SCENES, WAITING, Scene
-from tests.e2e.test_workers import Waiting
+from tests.e2e.real_agents import HASTY
+from tests.e2e.waiting import waiting_rollout
 from tests.rollouts import alive
 
 AT_ONCE = 3
@@ -31,10 +30,6 @@ REFUSALS = Fault(
     skip=1,
     times=2,
 )
-HASTY: dict[str, dict[str, JsonValue]] = {
-    # It would try for two minutes what can never go well.
-    "codex": {"extra_config": {"model_providers": {"rolldock": {"stream_max_retries": 2}}}}
-}
 
 pytestmark = [
     pytest.mark.slow,
@@ -142,19 +137,11 @@ async def test_kill_9_of_the_worker_leaves_it_running(
 ) -> None:
     """The agent's process keeps its pid, no turn is asked for twice, and its work is graded."""
     spec = await asked(client, agent, WAITING)
-    handle = await client.start(spec)
-    settings = stack.settings
-    async with (
-        asyncio.timeout(180),
-        Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key) as sandboxes,
-    ):
-        waiting = Waiting(client, sandboxes, spec.id)
-        await waiting.there()
+    async with asyncio.timeout(180), waiting_rollout(stack, client, spec) as waiting:
         before = await waiting.agent()
         stack.kill("worker")
         await stack.ready("worker")
         assert await waiting.agent() == before
-        await waiting.run("touch /tmp/go")
-        result = await handle.result()
+        result = await waiting.let_go()
     trace = await noted(client, rows, agent, KILLED, result)
     check(Played(WAITING, result, trace), agent)
