@@ -100,6 +100,8 @@ RETRIES: Final[Mapping[Cause, Retry]] = {
     Cause.PAYMENT_REQUIRED: Retry(None, new_attempt=False),
     Cause.ENDPOINT_INVALID: Retry(None, new_attempt=False),
     Cause.DEADLINE_EXCEEDED: Retry(None, new_attempt=False),
+    Cause.REPLAY_DIVERGED: Retry(None, new_attempt=False),
+    Cause.REPLAY_UNAVAILABLE: Retry(None, new_attempt=False),
     Cause.CANCELLED: Retry(None, new_attempt=False),
     Cause.TERMINATED: Retry(None, new_attempt=False),
 }

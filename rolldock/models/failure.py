@@ -29,6 +29,8 @@ unauthorized          no           no      no            no     the provider ref
 payment_required      no           no      no            no     no credit at the provider
 endpoint_invalid      no           no      no            no     endpoint missing or not decryptable
 deadline_exceeded     no           no      no            no     the rollout's total seconds are over
+replay_diverged       no           no      no            no     the agent asked other than recorded
+replay_unavailable    no           no      no            no     recording or checkpoint is gone
 cancelled             no           no      no            no     somebody asked for it
 terminated            no           no      no            no     the workflow was ended from outside
 """
@@ -66,6 +68,8 @@ class Cause(StrEnum):
     PAYMENT_REQUIRED = "payment_required"
     ENDPOINT_INVALID = "endpoint_invalid"
     DEADLINE_EXCEEDED = "deadline_exceeded"
+    REPLAY_DIVERGED = "replay_diverged"
+    REPLAY_UNAVAILABLE = "replay_unavailable"
     CANCELLED = "cancelled"
     TERMINATED = "terminated"
 

@@ -125,7 +125,10 @@ class IndexEntry(Record):
     status: Status
     stop_reason: StopReason
     cause: str | None = None
+    failed_in: str | None = None
+    """The stage of the failure."""
     reward: float | None = None
+    replay_of: RolloutId | None = None
     n_turns: int = 0
     input_tokens: int = 0
     output_tokens: int = 0

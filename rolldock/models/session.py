@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, TypeAdapter
 
 from .base import Contract, JsonObject, Record, UtcTime
+from .replay import Divergence, ReplayPoint
 from .spec import Delivery, Limits, Name, Purpose, RolloutId, Sampling, Sha256
 from .turn import Turn
 
@@ -28,6 +29,8 @@ class Session(Record):
     """How long response headers may be withheld: the agent's client must wait that long."""
     tunnel_url: str | None = None
     """The published URL that its agent was given; None: it reaches the gateway without a tunnel."""
+    replay: ReplayPoint | None = None
+    """The recording that its calls are answered from; None: the model is asked."""
     expires_at: UtcTime
     """The token's expiry: after the attempt's deadline."""
     created_at: UtcTime
@@ -42,6 +45,8 @@ class EndReason(StrEnum):
     CONTEXT_LENGTH = "context_length"
     AGENT_TIMEOUT = "agent_timeout"
     """The agent's seconds are over, and no worker has ended it."""
+    REPLAY_DIVERGED = "replay_diverged"
+    """The agent asked what was not recorded, and the replay was to stop then."""
     SUPERSEDED = "superseded"
     """A newer attempt of the same rollout has begun."""
 
@@ -88,6 +93,8 @@ class TurnError(Record):
     body: JsonObject | None = None
     context_overflow: bool = False
     """The model server refused the request because it does not fit the model's context."""
+    divergence: Divergence | None = None
+    """Why a replay has no answer; None: this is no replay, or the recording holds this error."""
     started_at: UtcTime
     ended_at: UtcTime
 

@@ -6,11 +6,12 @@ files, keys, URLs or ports.
 
 import re
 from enum import StrEnum
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from .base import Contract
+from .replay import ReplayFrom, ReplayPoint
 
 ROLLOUT_ID_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._/@-]{1,200}")
 NAME_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._/:@+-]{1,128}")
@@ -153,6 +154,13 @@ class RolloutSpec(Contract):
     tenant: Name | None = None
     """Whom quotas and fairness count for; None: the experiment."""
     replay_of: RolloutId | None = None
+    """The rollout that this one replays."""
+    replay: ReplayPoint | None = None
+    """From where it does."""
+    keep_workspace: bool = False
+    """Whether what the agent left is kept as a checkpoint before it is graded, so that it can be
+    graded again. Where grading fails for its infrastructure it is kept in any case, if it still
+    can be."""
     purpose: Purpose = Purpose.TRAIN
     delivery: Delivery = Delivery.HELD
     auxiliary: Auxiliary = Auxiliary.TRAIN
@@ -160,3 +168,20 @@ class RolloutSpec(Contract):
     tell_deadline: bool = False
     """Whether the agent learns when its time is over: a line below the instruction, and the
     variable ROLLDOCK_DEADLINE, in seconds since 1970."""
+
+    @model_validator(mode="after")
+    def _replay_is_whole(self) -> Self:
+        if self.replay is not None and self.replay_of is None:
+            raise ValueError("replay: says from where, so replay_of has to say of which rollout")
+        return self
+
+    @property
+    def plays_recording(self) -> bool:
+        """Whether model calls are answered from recorded turns, all of them or up to one."""
+        kinds = (ReplayFrom.RECORDING, ReplayFrom.TURN)
+        return self.replay is not None and self.replay.kind in kinds
+
+    @property
+    def only_grades(self) -> bool:
+        """Whether no agent runs: what an earlier one left is graded again."""
+        return self.replay is not None and self.replay.kind is ReplayFrom.GRADE

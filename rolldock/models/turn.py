@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import Field, JsonValue
 
 from .base import JsonObject, Record, UtcTime
+from .replay import Replayed
 from .spec import Sha256
 
 
@@ -128,5 +129,7 @@ class Turn(Record):
     delivered_digest: Sha256 | None = None
     """Of the bytes that go to the agent; None under live delivery."""
     streamed: bool = False
+    replayed: Replayed | None = None
+    """The recorded turn whose answer this is; None: the model was asked."""
     started_at: UtcTime
     ended_at: UtcTime

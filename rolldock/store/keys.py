@@ -55,6 +55,35 @@ def result(rollout: str) -> str:
     return f"results/{segment(rollout)}"
 
 
+def replays(origin: str) -> str:
+    """Where the replays of a rollout are named."""
+    return f"replays/{segment(origin)}"
+
+
+def replay(origin: str, rollout: str) -> str:
+    """The mark that a rollout replays another; its content is the replay's id."""
+    return f"{replays(origin)}/{segment(rollout)}"
+
+
+CHECKPOINTS: Final = "checkpoints"
+"""The ledger of checkpoints, which no API lists."""
+
+
+def checkpoint_asked(attempt: str) -> str:
+    """The mark that a checkpoint of an attempt's sandbox may have been asked for."""
+    return f"{CHECKPOINTS}/{attempt}/asked"
+
+
+def checkpoint_made(attempt: str) -> str:
+    """The checkpoint of an attempt's sandbox, once it can be restored."""
+    return f"{CHECKPOINTS}/{attempt}/made"
+
+
+def checkpoint_gone(attempt: str) -> str:
+    """The mark that an attempt's checkpoints were deleted."""
+    return f"{CHECKPOINTS}/{attempt}/gone"
+
+
 def create_sent(attempt: str) -> str:
     """The mark that a create for this attempt may have been sent, written before it is."""
     return f"creates/{attempt}"
