@@ -9,6 +9,7 @@ from rolldock.cli.connection import connected
 from rolldock.cli.console import cells, console, table
 from rolldock.cli.keys import read_key
 from rolldock.models.endpoint import Endpoint, EngineMode, IdsFrom, LogprobsMode
+from rolldock.trainer.adding import check_tokens_mode
 
 
 async def add(
@@ -19,12 +20,17 @@ async def add(
     api_key_env: str | None,
     mode: str,
     logprobs_mode: str | None = None,
-    native: Collection[str] = (),
+    native: Collection[str] | None = None,
     tokenizer: Path | None = None,
     renderer: str | None = None,
 ) -> int:
-    """Ask the server, then write the endpoint's next version."""
+    """Ask the server, then write the endpoint's next version.
+
+    Args:
+        native: None: what the endpoint has of this server already.
+    """
     key = read_key(api_key_env)
+    check_tokens_mode(EngineMode(mode), model, tokenizer, renderer)
     async with connected() as client:
         endpoint = await client.add_endpoint(
             name,

@@ -89,12 +89,28 @@ def _inheriting(asked: EndpointRequest, probed: Probed, current: Endpoint) -> En
     return asked.model_copy(update=kept)
 
 
-async def _tokenizer(asked: EndpointRequest) -> ChosenTokenizer | None:
-    if asked.mode is EngineMode.TOKENS:
-        return await choose_tokenizer(asked.tokenizer, asked.renderer, asked.model)
-    if asked.tokenizer is not None or asked.renderer is not None:
+def check_tokens_mode(
+    mode: EngineMode, model: str, tokenizer: Path | None, renderer: str | None
+) -> None:
+    """Refuse what no server has to be asked about.
+
+    Raises:
+        UsageError: mode `tokens` without a tokenizer, or a tokenizer without that mode.
+    """
+    if mode is EngineMode.TOKENS and tokenizer is None:
+        raise UsageError(
+            f"mode tokens needs the tokenizer of model {model!r}: give its directory with "
+            "--tokenizer DIR"
+        )
+    if mode is not EngineMode.TOKENS and (tokenizer is not None or renderer is not None):
         raise UsageError("--tokenizer and --renderer go with --mode tokens: add that, or drop them")
-    return None
+
+
+async def _tokenizer(asked: EndpointRequest) -> ChosenTokenizer | None:
+    check_tokens_mode(asked.mode, asked.model, asked.tokenizer, asked.renderer)
+    if asked.tokenizer is None:
+        return None
+    return await choose_tokenizer(asked.tokenizer, asked.renderer, asked.model)
 
 
 async def _probed(asked: EndpointRequest, chosen: ChosenTokenizer | None) -> Probed:

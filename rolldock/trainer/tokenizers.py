@@ -34,23 +34,16 @@ class ChosenTokenizer:
     rendering: Rendering
 
 
-async def choose_tokenizer(
-    directory: Path | None, renderer: str | None, model: str
-) -> ChosenTokenizer:
+async def choose_tokenizer(directory: Path, renderer: str | None, model: str) -> ChosenTokenizer:
     """The tokenizer of an endpoint of mode `tokens`, tried out.
 
     Args:
         renderer: None: the one of the published model `model`.
 
     Raises:
-        UsageError: no directory, a file of it is missing, no such renderer, or it cannot use this
-            tokenizer; the extra `tokens` is not installed.
+        UsageError: a file is missing, no such renderer, or it cannot use this tokenizer; the extra
+            `tokens` is not installed.
     """
-    if directory is None:
-        raise UsageError(
-            f"mode tokens needs the tokenizer of model {model!r}: give its directory with "
-            "--tokenizer DIR"
-        )
     return await asyncio.to_thread(_choose, directory, renderer, model)
 
 

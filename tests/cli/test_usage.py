@@ -86,6 +86,16 @@ def test_bad_agent_option(rolldock: Rolldock, option: str) -> None:
     assert "colour" in one_line(rolldock(*arguments))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [(("--mode", "tokens"), "--tokenizer DIR"), (("--tokenizer", "."), "--mode tokens")],
+)
+def test_half_a_tokens_mode(rolldock: Rolldock, arguments: tuple[str, ...], mend: str) -> None:
+    """Mode and tokenizer go together; neither the model server nor Temporal is asked about that."""
+    asked = ("endpoint", "add", "e", "--url", "http://127.0.0.1:1/v1", "--model", "m", *arguments)
+    assert mend in one_line(rolldock(*asked, TEMPORAL_ADDRESS=NOWHERE))
+
+
 @pytest.mark.parametrize("arguments", [("run", HELLO, "--agent", "oracle"), ("ls",), ("init",)])
 def test_temporal_not_running(rolldock: Rolldock, arguments: tuple[str, ...]) -> None:
     """Without Temporal every command says where it looked and how to start one."""

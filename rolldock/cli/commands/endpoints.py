@@ -29,6 +29,8 @@ class NativeChoice(StrEnum):
 
     ANTHROPIC_MESSAGES = "anthropic.messages"
     OPENAI_RESPONSES = "openai.responses"
+    NONE = "none"
+    """Nothing but chat completions, whatever the last version says."""
 
 
 @app.command()
@@ -46,7 +48,10 @@ def add(
     ] = None,
     native: Annotated[
         list[NativeChoice] | None,
-        typer.Option(help="What it speaks beside chat completions: evaluation passes it through."),
+        typer.Option(
+            help="What it speaks beside chat completions, which evaluation passes through; "
+            "by default as before."
+        ),
     ] = None,
     tokenizer: Annotated[
         Path | None,
@@ -68,11 +73,18 @@ def add(
             api_key_env=api_key_env,
             mode=mode.value,
             logprobs_mode=logprobs_mode and logprobs_mode.value,
-            native=[choice.value for choice in native or ()],
+            native=_formats(native),
             tokenizer=tokenizer,
             renderer=renderer,
         )
     )
+
+
+def _formats(native: list[NativeChoice] | None) -> list[str] | None:
+    """None where nothing was said: then what is known of the server stays."""
+    if not native:
+        return None
+    return [choice.value for choice in native if choice is not NativeChoice.NONE]
 
 
 @app.command()
