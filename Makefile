@@ -34,7 +34,7 @@ up: agents
 	@exec $(BIN)/rolldock up $(ARGS)
 
 test: agents
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-all: sync
 	@$(BIN)/rolldock agents install opencode claude-code codex mini-swe-agent terminus-2
