@@ -6,8 +6,9 @@ from typing import Final
 from temporalio import activity
 
 from activities.failures import as_failures
-from activities.heartbeat import heartbeating
+from activities.heartbeat import Pulse, heartbeating
 from activities.leaving import unless_leaving
+from activities.telling import Telling
 from activities.tools import Tools
 from rolldock.agents import outcome
 from rolldock.agents.agent import Agent, AgentContext
@@ -16,11 +17,14 @@ from rolldock.agents.told import ToldDeadline, told_deadline
 from rolldock.deadlines import agent_deadline
 from rolldock.errors import StageError, TransientStageError
 from rolldock.gateway.facts import read_facts
+from rolldock.gateway.replaying.recording import is_recorded
 from rolldock.gateway.session_log import SessionLog
 from rolldock.gateway.tokens import sign_session
 from rolldock.models.failure import Cause
+from rolldock.models.replay import ReplayPoint
 from rolldock.models.result import Artifact, Stage, StopReason
 from rolldock.models.session import EndReason, Session, SessionFacts, TurnError, TurnReply
+from rolldock.models.spec import RolloutSpec
 from rolldock.models.stages import (
     AwaitRequest,
     AwaitResult,
@@ -87,9 +91,9 @@ class AgentActivities:
     @activity.defn(name=Stage.AWAIT_AGENT)
     async def await_agent(self, request: AwaitRequest) -> AwaitResult:
         """Safe to run twice, or at once in two workers: it only looks."""
-        async with as_failures(), heartbeating():
+        async with as_failures(), heartbeating() as pulse:
             # Another worker goes on watching; the agent is none the wiser.
-            return await unless_leaving(self._observe(request))
+            return await unless_leaving(self._observe(request, pulse))
 
     @activity.defn(name=Stage.STOP_AGENT)
     async def stop_agent(self, request: StopRequest) -> StopResult:
@@ -97,7 +101,7 @@ class AgentActivities:
         async with as_failures(), heartbeating():
             agent = agent_of(request.order.spec.agent)
             facts = SessionFacts()
-            if agent.dialect is not None:
+            if agent.dialect is not None and not request.order.spec.only_grades:
                 facts = await self._end_session(request.order)
             exit_code, artifacts = None, ()
             if request.sandbox_id is not None:
@@ -144,6 +148,7 @@ class AgentActivities:
             delivery=spec.delivery,
             hold_seconds=agent.hold_seconds,
             tunnel_url=await self._tunnel_url(order.attempt),
+            replay=await self._recording(spec),
             expires_at=order.deadline,
             created_at=datetime.now(UTC),
         )
@@ -153,6 +158,22 @@ class AgentActivities:
             session = await log.session() or session
             await self._reach.check(session.tunnel_url)
         return session
+
+    async def _recording(self, spec: RolloutSpec) -> ReplayPoint | None:
+        """What the session's calls are answered from; None: the model.
+
+        Raises:
+            StageError: `replay_unavailable`, the recording is gone.
+        """
+        if spec.replay is None or not spec.plays_recording:
+            return None
+        if not await is_recorded(self._tools.store, spec.replay.attempt):
+            raise StageError(
+                Cause.REPLAY_UNAVAILABLE,
+                f"the recording of attempt {spec.replay.attempt} of rollout {spec.replay_of} is "
+                "gone: replay it from its start",
+            )
+        return spec.replay
 
     async def _tunnel_url(self, attempt: str) -> str | None:
         """What the sandbox was allowed; one that may connect anywhere takes what there is now."""
@@ -183,13 +204,14 @@ class AgentActivities:
             options=order.spec.agent.options,
         )
 
-    async def _observe(self, request: AwaitRequest) -> AwaitResult:
+    async def _observe(self, request: AwaitRequest, pulse: Pulse) -> AwaitResult:
         """Poll the job and its session until one of them ends, or the deadline comes."""
         log = SessionLog(self._tools.store, request.order.attempt)
         job = jobs.job_id(request.order.attempt)
         has_session = agent_of(request.order.spec.agent).dialect is not None
         session = await log.session() if has_session else None
         tunnel_url = None if session is None else session.tunnel_url
+        telling = Telling(pulse, log)
 
         async def look(patience_seconds: float) -> AwaitResult | None:
             await self._reach.check(tunnel_url)
@@ -200,8 +222,9 @@ class AgentActivities:
                 ended = StopReason.AGENT_COMPLETED if code == 0 else StopReason.AGENT_ERROR
                 return AwaitResult(stop_reason=ended, exit_code=code)
             end = await log.ended() if has_session else None
-            budget = None if end is None else outcome.budget_reached(end.reason)
-            return None if budget is None else AwaitResult(stop_reason=budget)
+            await telling.tell()
+            over = None if end is None else outcome.session_over(end.reason)
+            return None if over is None else AwaitResult(stop_reason=over)
 
         seen = await poll(look, until=request.deadline)
         if session is not None and seen is not None and seen.stop_reason is StopReason.AGENT_ERROR:

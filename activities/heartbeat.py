@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from pydantic import JsonValue
 from temporalio import activity
 
 _BEATS_PER_TIMEOUT: Final = 3
@@ -17,11 +18,11 @@ class Pulse:
 
     def __init__(self) -> None:
         earlier = activity.info().heartbeat_details
-        self.kept: str | None = str(earlier[0]) if earlier else None
+        self.kept: JsonValue = earlier[0] if earlier else None
         """What this try, or one before it, has kept."""
 
-    def keep(self, word: str) -> None:
-        """Let a later try know this, should this one be cut short."""
+    def keep(self, word: JsonValue) -> None:
+        """Let a later try know this, should this one be cut short, and the UI's reader too."""
         self.kept = word
         self.beat()
 

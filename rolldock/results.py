@@ -12,6 +12,7 @@ from rolldock.models.spec import Purpose
 from rolldock.models.stages import SealRequest
 from rolldock.store import keys
 from rolldock.store.store import Store
+from rolldock.trainable import REPLAYED
 
 _ENTRY_BYTES: Final = 1000
 """Of an index entry: lists read thousands."""
@@ -96,6 +97,8 @@ def _not_trainable_because(request: SealRequest) -> str | None:
         return f"its trace could not be sealed: {last.trace_error}"
     if last.trace is None or last.trace.n_turns == 0:
         return "no model was called"
+    if last.trace.n_replayed == last.trace.n_turns:
+        return REPLAYED
     if spec.sampling.temperature is None:
         return "its temperature is not pinned: set sampling.temperature"
     if last.trace.untrainable is not None:

@@ -2,7 +2,9 @@
 
 A sample is a path along `extends`, from a turn that extends none to one that no turn extends. A
 turn that stands in several paths trains in the one that ends first by slot number, and is context
-in the others. Whether a rollout should be trained on at all is decided in `rolldock/results.py`.
+in the others. A turn that was replayed never trains, and no path ends in it: what a fork trains on
+begins with its first live turn. Whether a rollout should be trained on at all is decided in
+`rolldock/results.py`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -59,11 +61,12 @@ def _named(trace: Trace) -> IsAuxiliary:
 def _roles(
     chains: TokenChains, is_auxiliary: IsAuxiliary, auxiliary: Auxiliary
 ) -> dict[int, Auxiliary]:
-    """What becomes of each turn with tokens; one that disagrees with itself is dropped."""
+    """What becomes of each turn with tokens; one that was replayed, or that disagrees with itself,
+    is dropped."""
     unusable = disagreements(chains)
     roles: dict[int, Auxiliary] = {}
     for turn in chains.turns:
-        if turn.slot in unusable:
+        if turn.replayed is not None or turn.slot in unusable:
             roles[turn.slot] = Auxiliary.DROP
         elif turn.slot in chains:
             roles[turn.slot] = auxiliary if is_auxiliary(turn) else Auxiliary.TRAIN

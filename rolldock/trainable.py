@@ -52,16 +52,23 @@ _UNCONSTRAINED: Final[Mapping[str, tuple[JsonValue, ...]]] = {
 _PINNED_BY_SPEC: Final = frozenset({"temperature", "top_p", "top_k", "min_p"})
 _VALUE_CHARACTERS: Final = 40
 
+REPLAYED: Final = "its turns were replayed"
+"""Why a rollout that asked no model trains nothing."""
+
 
 def untrainable(chains: TokenChains) -> str | None:
     """Why these turns must not be trained on; None: their tokens and log-probs are sound.
 
-    The first reason that is found, with the turn that it is found in.
+    The first reason that is found, with the turn that it is found in. Replayed turns are context
+    only: nothing is asked of them.
     """
-    turns = chains.turns
+    turns = [turn for turn in chains.turns if turn.replayed is None]
+    if chains.turns and not turns:
+        return REPLAYED
     if (without := _without_tokens(turns)) is not None:
         return without
-    for slot, why in disagreements(chains).items():
+    live, unsound = {turn.slot for turn in turns}, disagreements(chains)
+    for slot, why in ((slot, why) for slot, why in unsound.items() if slot in live):
         return f"the tokens of turn {slot} do not agree: {why}"
     found = (_distorted(turn, turn.tokens) for turn in turns if turn.tokens is not None)
     return next((why for why in found if why is not None), None) or _unsteady(turns)

@@ -24,6 +24,14 @@ def stop_reason(observed: StopReason, facts: SessionFacts) -> StopReason:
     return _BUDGETS.get(facts.end_reason, observed)
 
 
+def session_over(reason: EndReason) -> StopReason | None:
+    """The stop reason of a session whose END its agent may outlive; None: it was ended by whoever
+    ends the agent too."""
+    if reason is EndReason.REPLAY_DIVERGED:
+        return StopReason.AGENT_ERROR
+    return budget_reached(reason)
+
+
 def budget_reached(reason: EndReason) -> StopReason | None:
     """The stop reason of a session that a budget ended; None: it was ended otherwise."""
     return _BUDGETS.get(reason)
@@ -31,6 +39,9 @@ def budget_reached(reason: EndReason) -> StopReason | None:
 
 def failure(agent: Agent, reason: StopReason, facts: SessionFacts) -> Failure | None:
     """Why an agent's end gives nothing to grade; None: grade it."""
+    if facts.end_reason is EndReason.REPLAY_DIVERGED:
+        why = facts.divergence or "the agent asked what was not recorded"
+        return _failure(Cause.REPLAY_DIVERGED, why)
     if agent.dialect is None or reason not in _ENDED_BY_ITSELF:
         return None
     if facts.undelivered:

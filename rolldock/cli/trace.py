@@ -43,12 +43,15 @@ def _lines(trace: Trace) -> list[str]:
 
 
 def _turn(turn: Turn) -> list[str]:
+    replayed = "" if turn.replayed is None else f"  replays turn {turn.replayed.slot}"
     took = (turn.ended_at - turn.started_at).total_seconds()
     parent = "" if turn.parent is None else f"  after turn {turn.parent}"
     lines = [
         f"-- turn {turn.slot}{parent}  {turn.usage.input_tokens} tokens in, "
-        f"{turn.usage.output_tokens} out  {turn.finish_reason}  {took:.1f} s"
+        f"{turn.usage.output_tokens} out  {turn.finish_reason}  {took:.1f} s{replayed}"
     ]
+    if turn.diverged is not None:
+        lines.append(f"{_INDENT}went live: {turn.diverged.field} differs from the recording")
     for message in _news(turn):
         lines += _message(message)
     return lines + _message(cast(JsonValue, turn.message))

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from rolldock.errors import UsageError
 from rolldock.gateway.completions import is_context_overflow
@@ -45,7 +46,7 @@ async def answer_of(
         UnavailableError: the store does not answer.
     """
     if isinstance(reply, TurnError):
-        return _error_answer(dialect, reply)
+        return error_answer(dialect, reply)
     turn = reply.turn
     kind = EVENTS_TYPE if turn.streamed else JSON_TYPE
     # The endpoint may have learnt the agent's format, or lost it, since the turn was recorded.
@@ -58,7 +59,8 @@ async def answer_of(
     return Answer(reply, 200, kind, raw)
 
 
-def _error_answer(dialect: Dialect, error: TurnError) -> Answer:
+def error_answer(dialect: Dialect, error: TurnError) -> Answer:
+    """A recorded error in the agent's format."""
     return Answer(error, error.status, JSON_TYPE, dialect.recorded_error(error))
 
 
@@ -72,7 +74,23 @@ class CallTools:
     engines: Engines
 
 
-class ModelCall:
+class SlotCall(Protocol):
+    """What gives a claimed slot its answer: the model, or a recording."""
+
+    async def run(self) -> Answer:
+        """The answer to record.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        ...
+
+    def aborted(self, message: str, status: int) -> Answer:
+        """What is recorded when the session ended while this call was open."""
+        ...
+
+
+class ModelCall(SlotCall):
     """A call to the model for one slot."""
 
     def __init__(self, tools: CallTools, call: EngineCall) -> None:
@@ -128,7 +146,7 @@ class ModelCall:
             await patiently(lambda blob=blob: self._tools.store.put_blob(blob))
 
     def _answered(self, error: TurnError) -> Answer:
-        return _error_answer(self._call.dialect, error)
+        return error_answer(self._call.dialect, error)
 
     def _error(self, failed: TryFailedError) -> TurnError:
         upstream = failed.upstream_status

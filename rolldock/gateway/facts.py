@@ -39,6 +39,7 @@ async def read_facts(log: SessionLog, settle_seconds: float = SETTLE_SECONDS) ->
         end_reason=_reason(end, newest),
         last_error=newest.message if isinstance(newest, TurnError) else None,
         undelivered=await _undelivered(log, settle_seconds),
+        divergence=await _divergence(log, end),
     )
 
 
@@ -47,6 +48,21 @@ def _reason(end: EndClaim | None, newest: TurnReply | TurnError | None) -> EndRe
     if isinstance(newest, TurnError) and newest.context_overflow:
         return EndReason.CONTEXT_LENGTH
     return None if end is None else end.reason
+
+
+async def _divergence(log: SessionLog, end: EndClaim | None) -> str | None:
+    """What the call said that ended a replay; others may have been answered after it."""
+    if end is None or end.reason is not EndReason.REPLAY_DIVERGED:
+        return None
+    replies = await log.replies(sorted((await log.listing()).replies))
+    return next(
+        (
+            reply.message
+            for reply in replies
+            if isinstance(reply, TurnError) and reply.divergence is not None
+        ),
+        None,
+    )
 
 
 async def _newest_reply(log: SessionLog) -> TurnReply | TurnError | None:

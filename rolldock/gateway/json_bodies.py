@@ -87,13 +87,15 @@ def _without_lone_surrogate(found: re.Match[bytes]) -> bytes:
 def _deeper_than(value: _Container, limit: int) -> bool:
     level: list[_Container] = [value]
     for _ in range(limit):
-        inner: list[_Container] = []
-        for container in level:
-            items = container.values() if isinstance(container, dict) else container
-            inner.extend(item for item in items if isinstance(item, dict | list))
-        if not inner:
+        # Every item of a body passes here: a tuple of types is many times faster than a union.
+        level = [
+            item
+            for container in level
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
             return False
-        level = inner
     return True
 
 

@@ -11,6 +11,7 @@ from rolldock.gateway.dialects.chat_form import canonical
 from rolldock.gateway.dialects.registry import dialect_named
 from rolldock.gateway.engine_tokens import TokenPrefixes
 from rolldock.gateway.recall import Recall
+from rolldock.gateway.replaying.player import Player
 from rolldock.gateway.session_log import SessionLog
 from rolldock.gateway.slots import Slot, slot_of
 from rolldock.models.session import EndClaim, Session, TurnError, TurnReply
@@ -25,8 +26,15 @@ class Known:
         self.ledger = Ledger(record.limits, record.created_at)
         self.end: EndClaim | None = None
         self.recall = Recall(log)
+        self.player: Player | None = None
+        """What answers calls from a recording; None: the model answers all of them."""
         self._log = log
         self._conversations: dict[str, Conversation] = {}
+
+    @property
+    def diverged(self) -> bool:
+        """Whether this replay has met a call that was not recorded, and is to stop there."""
+        return self.player is not None and self.player.stopped
 
     async def recover(self) -> None:
         """Read the whole log."""
@@ -66,6 +74,8 @@ class Known:
         slot.call = None
         usage = reply.turn.usage if isinstance(reply, TurnReply) else None
         self.ledger.settle(slot.number, usage)
+        if self.player is not None:
+            self.player.take_up(slot.number, reply)
         if isinstance(reply, TurnReply) and placement is not None:
             turn = reply.turn
             conversation = self._conversation(dialect_named(turn.dialect))

@@ -6,11 +6,11 @@ a process forgets when it ends.
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rolldock.errors import UnavailableError
-from rolldock.gateway.calls import Answer, CallTools, ModelCall, answer_of
+from rolldock.gateway.calls import Answer, CallTools, ModelCall, SlotCall, answer_of
 from rolldock.gateway.completions import least_tokens
 from rolldock.gateway.conversation import Placement
 from rolldock.gateway.dialects.base import AgentRequest, Dialect
@@ -21,10 +21,12 @@ from rolldock.gateway.patience import patiently
 from rolldock.gateway.place import CallPlace
 from rolldock.gateway.refusals import BUDGETS, RefusedError, ended
 from rolldock.gateway.relay import Relay
+from rolldock.gateway.replaying.player import Player, open_player
+from rolldock.gateway.replaying.recording import Recordings
 from rolldock.gateway.session_log import SessionLog
 from rolldock.gateway.slots import Call, Retry, Slot, find_retry, slot_of
 from rolldock.gateway.tasks import Tasks
-from rolldock.models.session import Session, TurnClaim, TurnError, TurnReply
+from rolldock.models.session import EndReason, Session, TurnClaim, TurnError, TurnReply
 from rolldock.models.spec import Delivery
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Process:
     tools: CallTools
     tasks: Tasks
     end_probe_seconds: float
+    recordings: Recordings = field(default_factory=Recordings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,22 @@ class LiveSession:
 
     @classmethod
     async def recover(cls, record: Session, log: SessionLog, process: Process) -> "LiveSession":
-        """The session as its log tells it."""
+        """The session as its log tells it.
+
+        Raises:
+            RefusedError: it replays a recording that is gone.
+            UnavailableError: the store does not answer.
+        """
         session = cls(record, log, process)
+        store = process.tools.store
+        session._known.player = await open_player(store, process.recordings, record)
         await session._known.recover()
         return session
+
+    @property
+    def player(self) -> Player | None:
+        """What answers its calls from a recording; None: the model answers all of them."""
+        return self._known.player
 
     @property
     def idle(self) -> bool:
@@ -182,13 +197,16 @@ class LiveSession:
             self._known.prefixes,
             relay,
         )
-        concluded = self._conclude(slot, ModelCall(tools, call), dialect, placement)
+        asked: SlotCall = ModelCall(tools, call)
+        if self._known.player is not None:
+            asked = self._known.player.call(tools, ModelCall(tools, call), call)
+        concluded = self._conclude(slot, asked, dialect, placement)
         task = self._process.tasks.spawn(concluded, f"{attempt} slot {slot.number}")
         slot.call = Call(task, relay)
         return slot.call
 
     async def _conclude(
-        self, slot: Slot, model: ModelCall, dialect: Dialect, placement: Placement
+        self, slot: Slot, model: SlotCall, dialect: Dialect, placement: Placement
     ) -> Answer:
         """Ask the model, record its answer, and give what is recorded."""
         answer = await self._ask(slot.number, model)
@@ -196,11 +214,12 @@ class LiveSession:
         recorded = await patiently(lambda: self._log.answer(slot.number, reply))
         if recorded is reply:
             self._known.take_up(slot, recorded, placement)
+            await self._end_diverged()
             return answer
         await self._known.learn(slot, recorded)
         return await self._again(dialect, recorded)
 
-    async def _ask(self, slot: int, model: ModelCall) -> Answer:
+    async def _ask(self, slot: int, model: SlotCall) -> Answer:
         """Ask the model, or say that END came first."""
         scope = asyncio.timeout(None)
         try:
@@ -236,10 +255,26 @@ class LiveSession:
                 if (found := await self._log.reply(slot.number)) is not None:
                     await self._known.learn(slot, found)
             reason = self._known.ledger.reached(datetime.now(UTC))
+            if self._known.diverged:
+                reason = EndReason.REPLAY_DIVERGED
             if reason is not None:
-                self._known.end = await self._log.end(reason, by=f"gateway:{self._process.gateway}")
+                self._known.end = await self._log.end(reason, by=self._gateway)
         if self._known.end is not None:
             raise ended(self._known.end)
+
+    async def _end_diverged(self) -> None:
+        """End a replay whose agent has asked what was not recorded, before it learns of that."""
+        if self._known.diverged:
+            async with self._lock:
+                await patiently(self._known.catch_up)
+                if self._known.end is None:
+                    self._known.end = await patiently(
+                        lambda: self._log.end(EndReason.REPLAY_DIVERGED, by=self._gateway)
+                    )
+
+    @property
+    def _gateway(self) -> str:
+        return f"gateway:{self._process.gateway}"
 
     def _look_later(self) -> None:
         """Look for END once the model has had some time."""

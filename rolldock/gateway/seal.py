@@ -87,6 +87,7 @@ def summarise(trace: Trace, undelivered: bool) -> TraceSummary:
         n_forked=len(drifts) - drifts.count(0),
         max_drift_tokens=max(drifts, default=0),
         untrainable=untrainable(chains),
+        n_replayed=sum(turn.replayed is not None for turn in turns),
         n_errors=sum(not was_aborted(error) for error in trace.errors),
         input_tokens=sum(turn.usage.input_tokens for turn in turns),
         output_tokens=sum(turn.usage.output_tokens for turn in turns),

@@ -90,8 +90,7 @@ class Server:
         session = await self._sessions.get(attempt)
         dialect = await self._handled_as(dialect, session)
         if is_models:
-            endpoint = await self._endpoints.newest(session.record.endpoint)
-            return _json(200, orjson.dumps(dialect.models(endpoint.model)))
+            return _json(200, orjson.dumps(dialect.models(await self._model_of(session))))
         if request.path in BY_COUNT_PATH:
             body = await parse(await self._body(request))
             return _json(200, orjson.dumps(dialect.count(body)))
@@ -104,6 +103,10 @@ class Server:
             UnavailableError: the store does not answer.
         """
         native = native_of(dialect)
+        if session.player is not None:
+            # As it was recorded, whatever the endpoint has become.
+            was_native = native is not None and native.name in session.player.formats
+            return native if native is not None and was_native else dialect
         if native is None or session.record.purpose is not Purpose.EVAL:
             return dialect
         try:
@@ -112,6 +115,12 @@ class Server:
             # There is none: the call says so, and records it.
             return dialect
         return native if native.format in endpoint.native else dialect
+
+    async def _model_of(self, session: LiveSession) -> str:
+        """The model as the agent may know it; a replay's is the recorded one."""
+        if session.player is not None and session.player.model is not None:
+            return session.player.model
+        return (await self._endpoints.newest(session.record.endpoint)).model
 
     async def _complete(
         self, request: web.Request, dialect: Dialect, session: LiveSession
@@ -139,6 +148,9 @@ class Server:
         if (request.content_length or 0) > limit:
             raise too_large
         try:
+            if request.content.is_eof():
+                # It came with its headers: there is nothing to wait for.
+                return await request.read()
             async with asyncio.timeout(self._config.body_seconds):
                 return await request.read()
         except web.HTTPRequestEntityTooLarge:

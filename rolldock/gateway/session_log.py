@@ -58,6 +58,11 @@ class SessionLog:
         """END, if a look has found it so far."""
         return self._end
 
+    @property
+    def n_claimed(self) -> int:
+        """Slots whose claim was seen or made here."""
+        return self._next
+
     async def open(self, session: Session) -> None:
         """Write the session record, before the agent starts; one that exists stays as it is."""
         await self._store.create(keys.session(self.attempt), _json(session))

@@ -12,12 +12,14 @@ import orjson
 
 from rolldock.gateway.conversation import Placement
 from rolldock.gateway.dialects.base import AgentRequest, Dialect
-from rolldock.gateway.engine_tokens import TokenPrefixes, without_ids
+from rolldock.gateway.engine_tokens import EngineTokens, TokenPrefixes, without_ids
+from rolldock.gateway.engines import generate
 from rolldock.gateway.engines.base import Exchange
-from rolldock.gateway.json_bodies import CHAT_APART, describe
+from rolldock.gateway.json_bodies import CHAT_APART, describe, encode
 from rolldock.gateway.place import CallPlace
 from rolldock.models.base import JsonObject
 from rolldock.models.endpoint import Endpoint
+from rolldock.models.replay import Replayed
 from rolldock.models.turn import Body, Encoding, Native, Tokens, Turn
 
 _KEPT_OF_STREAM: Final = ("id", "created", "choices", "usage")
@@ -87,6 +89,63 @@ def build_turn(
     bodies = ((sent, exchange.sent_raw), (reply, exchange.reply_raw))
     blobs = [raw for body, raw in bodies if body.encoding is Encoding.BLOB]
     return BuiltTurn(turn, (*blobs, *received.blobs), rendered)
+
+
+def repeat_turn(
+    place: CallPlace,
+    dialect: Dialect,
+    recorded: Turn,
+    replayed: Replayed,
+    tokens: EngineTokens | None,
+    prefixes: TokenPrefixes,
+    reply_raw: bytes | None,
+    ended_at: datetime,
+) -> BuiltTurn:
+    """The turn of a call that a recorded turn answers: its reply, at this call's place.
+
+    `sent` is what would have been sent: the recorded body with this request's conversation.
+
+    Args:
+        tokens: the whole prompt and completion of the recorded turn; None: it has none.
+        reply_raw: the recorded reply's bytes, where they go to the agent as they are.
+    """
+    request = place.request
+    received = _received(request, place.placement)
+    turn = recorded.model_copy(
+        update={
+            "slot": place.slot,
+            "dialect": dialect.name,
+            "parent": place.placement.parent,
+            "n_shared": place.placement.n_shared,
+            "messages": request.messages[place.placement.n_shared :],
+            "native": received.native,
+            "tools_digest": received.tools_digest,
+            "request": received.body,
+            "sent": _would_be_sent(request, dialect, recorded),
+            "tokens": None if tokens is None else prefixes.place(tokens),
+            "streamed": request.stream,
+            "replayed": replayed,
+            "diverged": None,
+            "started_at": place.started_at,
+            "ended_at": ended_at,
+        }
+    )
+    rendered = dialect.render(turn, place.attempt) if reply_raw is None else reply_raw
+    digest = hashlib.sha256(rendered).hexdigest()
+    turn = turn.model_copy(update={"delivered_digest": digest})
+    return BuiltTurn(turn, received.blobs, rendered)
+
+
+def _would_be_sent(request: AgentRequest, dialect: Dialect, recorded: Turn) -> Body:
+    sent, written = recorded.sent, request.native
+    if sent.encoding is Encoding.BLOB or recorded.upstream == generate.FORMAT:
+        # Bytes that are kept whole; and a prompt of tokens, which is the recorded one.
+        return sent
+    apart, here = CHAT_APART, request.chat_body()
+    if dialect.passes_through and written is not None:
+        apart, here = written.apart(request.body), request.body
+    whole = {key: here.get(key) if key in apart else item for key, item in sent.fields.items()}
+    return describe(whole, encode(whole, sent.encoding), sent.encoding, apart)
 
 
 @dataclass(frozen=True, slots=True)

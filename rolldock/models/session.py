@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, TypeAdapter
 
 from .base import Contract, JsonObject, Record, UtcTime
-from .replay import Divergence, ReplayPoint
+from .replay import Divergence, Replayed, ReplayPoint
 from .spec import Delivery, Limits, Name, Purpose, RolloutId, Sampling, Sha256
 from .turn import Turn
 
@@ -95,6 +95,8 @@ class TurnError(Record):
     """The model server refused the request because it does not fit the model's context."""
     divergence: Divergence | None = None
     """Why a replay has no answer; None: this is no replay, or the recording holds this error."""
+    replayed: Replayed | None = None
+    """The recorded error that this repeats; None: the model was asked, or nobody was."""
     started_at: UtcTime
     ended_at: UtcTime
 
@@ -116,6 +118,8 @@ class SessionFacts(Contract):
     """The newest recorded error of the model server, where no turn is newer."""
     undelivered: bool = False
     """The newest turn's last byte never reached the agent."""
+    divergence: str | None = None
+    """How the call that ended a replay differs from the recording, in a sentence."""
 
 
 Reply: TypeAlias = Annotated[TurnReply | TurnError, Field(discriminator="kind")]

@@ -34,6 +34,8 @@ class TraceSummary(Record):
     """Why the recorded tokens and log-probs must not be trained on; None: nothing is wrong with
     them. What the spec or the rollout's end say against it is not in here."""
     n_errors: int = Field(default=0, ge=0)
+    n_replayed: int = Field(default=0, ge=0)
+    """Turns whose answer was a recorded one; the model was asked for the others."""
     input_tokens: int = Field(default=0, ge=0)
     output_tokens: int = Field(default=0, ge=0)
     policy_version_first: str | None = None

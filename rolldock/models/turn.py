@@ -6,12 +6,21 @@ the bytes themselves are a blob.
 """
 
 from enum import StrEnum
+from typing import Annotated, Final, TypeAlias
 
-from pydantic import Field, JsonValue
+from pydantic import Field, GetPydanticSchema, JsonValue
+from pydantic_core import core_schema
 
 from .base import JsonObject, Record, UtcTime
-from .replay import Replayed
+from .replay import Divergence, Replayed
 from .spec import Sha256
+
+_UNCHECKED: Final = GetPydanticSchema(lambda source, handler: core_schema.any_schema())
+
+ParsedValue: TypeAlias = Annotated[JsonValue, _UNCHECKED]
+"""JSON that a parser gave: pydantic's own check of it, item by item, would cost more than all else
+that is done to a turn."""
+ParsedObject: TypeAlias = Annotated[JsonObject, _UNCHECKED]
 
 
 class Encoding(StrEnum):
@@ -33,7 +42,7 @@ class Body(Record):
     """A request body less what its parent has: put the fields that are kept apart back to rebuild
     it: `messages` and `tools`, or those that `Native` names."""
 
-    fields: JsonObject
+    fields: ParsedObject
     """The body with the fields that are kept apart replaced by null, each key in its place."""
     encoding: Encoding
     digest: Sha256
@@ -80,7 +89,7 @@ class Native(Record):
     """The body's field that holds it: `messages` (Anthropic), `input` (Responses)."""
     n_shared: int = Field(default=0, ge=0)
     """This field's first n items equal the parent request's first n; `items` holds the rest."""
-    items: tuple[JsonValue, ...] = ()
+    items: tuple[ParsedValue, ...] = ()
     blobs: dict[str, Sha256] = Field(default_factory=dict[str, Sha256])
     """Other fields of the body that are kept as blobs: `system`, `instructions`, `tools`."""
 
@@ -100,7 +109,7 @@ class Turn(Record):
     n_shared: int = Field(default=0, ge=0)
     """This request's first n messages equal the parent request's first n, to the byte of their
     JSON; `messages` holds the rest."""
-    messages: tuple[JsonValue, ...]
+    messages: tuple[ParsedValue, ...]
     """In chat form, whatever the agent spoke."""
     native: Native | None = None
     """The same as the agent wrote it; None: it wrote chat completions."""
@@ -112,7 +121,7 @@ class Turn(Record):
     """As sent to the model server."""
     reply: Body
     """As received from the model server; a streamed reply is kept as a blob."""
-    message: JsonObject
+    message: ParsedObject
     """The assistant message, as the chat format writes it."""
     finish_reason: str
     usage: Usage
@@ -120,7 +129,7 @@ class Turn(Record):
     """None: the model server gave no ids, or none that can be believed."""
     tokens_missing: str | None = None
     """Why not, where it was asked for ids."""
-    sampling: JsonObject
+    sampling: ParsedObject
     """Effective sampling: what the request as sent asked for."""
     endpoint: str
     endpoint_version: int = Field(ge=1)
@@ -131,5 +140,7 @@ class Turn(Record):
     streamed: bool = False
     replayed: Replayed | None = None
     """The recorded turn whose answer this is; None: the model was asked."""
+    diverged: Divergence | None = None
+    """Where this request differs from the recording, so that the model was asked from here on."""
     started_at: UtcTime
     ended_at: UtcTime

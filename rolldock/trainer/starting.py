@@ -1,6 +1,6 @@
 """Starting a rollout: what is checked before, its workflow, and how Temporal shows that."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -17,9 +17,11 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from rolldock.errors import UsageError
 from rolldock.models import names
+from rolldock.models.replay import OnDivergence, ReplayFrom
 from rolldock.models.result import RolloutResult
 from rolldock.models.spec import GRADE_RESERVE_SECONDS, Purpose, RolloutSpec
 from rolldock.models.stages import Pace, RolloutRequest
+from rolldock.origin import origin
 from rolldock.settings import Settings
 from rolldock.store import endpoints
 from rolldock.store.store import Store
@@ -35,7 +37,7 @@ async def check_startable(store: Store, settings: Settings, spec: RolloutSpec) -
         UsageError: the endpoint is unknown or gives no token ids to train on, the total leaves the
             agent no time, or the sandbox would have to live longer than the provider allows.
     """
-    if spec.endpoint is not None:
+    if spec.endpoint is not None and not _asks_no_model(spec):
         await _check_endpoint(store, spec, spec.endpoint)
     least = spec.limits.grade_seconds + GRADE_RESERVE_SECONDS
     if spec.limits.total_seconds <= least:
@@ -53,6 +55,14 @@ async def check_startable(store: Store, settings: Settings, spec: RolloutSpec) -
         )
 
 
+def _asks_no_model(spec: RolloutSpec) -> bool:
+    """Whether the endpoint is only a name: no call can come to go to the model."""
+    point = spec.replay
+    if point is None or spec.only_grades:
+        return spec.only_grades
+    return point.kind is ReplayFrom.RECORDING and point.on_divergence is OnDivergence.STOP
+
+
 async def _check_endpoint(store: Store, spec: RolloutSpec, name: str) -> None:
     endpoint = await endpoints.newest(store, name)
     if endpoint is None:
@@ -65,6 +75,20 @@ async def _check_endpoint(store: Store, spec: RolloutSpec, name: str) -> None:
         raise UsageError(
             f"endpoint {name!r} gave no token ids and log-probs when it was added, so nothing of "
             'this rollout could be trained on: serve the model with them, or use purpose="eval"'
+        )
+
+
+async def hold_task(store: Store, spec: RolloutSpec) -> None:
+    """Keep the task's bundle in the store while no result names it.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if not await store.hold_blob(spec.task.digest):
+        raise UsageError(
+            f"the bundle of task {spec.task.name} ({spec.task.digest[:12]}) is not in the store "
+            f"{store.where}: add the task again (`Client.add_task`); `rolldock gc` deletes bundles "
+            "that no rollout has named for a day"
         )
 
 
@@ -98,9 +122,18 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
 
 
 async def start_workflow(
-    temporal: Temporal, settings: Settings, spec: RolloutSpec, wanted: str
+    temporal: Temporal,
+    settings: Settings,
+    spec: RolloutSpec,
+    wanted: str,
+    origins: Sequence[str] = (),
 ) -> None:
-    """Start the workflow of a spec, `wanted` its digest, unless one of its id is there."""
+    """Start the workflow of a spec, unless one of its id is there.
+
+    Args:
+        wanted: the spec's digest.
+        origins: of a replay: what it replays, and what that one replays, the oldest last.
+    """
     pace = Pace(
         heartbeat_seconds=settings.heartbeat_seconds,
         quota_hours=settings.quota_hours,
@@ -115,8 +148,8 @@ async def start_workflow(
             task_queue=names.ROLLOUT_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            memo={names.MEMO_SPEC_DIGEST: wanted},
-            search_attributes=_search_attributes(spec),
+            memo={names.MEMO_SPEC_DIGEST: wanted} | _origin_memo(spec),
+            search_attributes=_search_attributes(spec, origins),
             static_summary=_summary(spec),
             priority=Priority(priority_key=spec.priority, fairness_key=tenant[:64]),
         )
@@ -137,7 +170,14 @@ async def check_attached(temporal: Temporal, spec: RolloutSpec, wanted: str) -> 
         )
 
 
-def _search_attributes(spec: RolloutSpec) -> TypedSearchAttributes:
+def _origin_memo(spec: RolloutSpec) -> dict[str, str]:
+    if spec.replay_of is None:
+        return {}
+    kind = {names.MEMO_REPLAY_FROM: str(spec.replay.kind)} if spec.replay else {}
+    return {names.MEMO_REPLAY_OF: spec.replay_of} | kind
+
+
+def _search_attributes(spec: RolloutSpec, origins: Sequence[str]) -> TypedSearchAttributes:
     """What the UI and queries can filter by from the start."""
     values = {
         names.ATTRIBUTE_EXPERIMENT: spec.experiment,
@@ -147,16 +187,19 @@ def _search_attributes(spec: RolloutSpec) -> TypedSearchAttributes:
         names.ATTRIBUTE_ENDPOINT: spec.endpoint,
         names.ATTRIBUTE_STAGE: "create_sandbox",
     }
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(SearchAttributeKey.for_keyword(name), value)
-            for name, value in values.items()
-            if value is not None
-        ]
-    )
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(SearchAttributeKey.for_keyword(name), value)
+        for name, value in values.items()
+        if value is not None
+    ]
+    if origins:
+        replay_of = SearchAttributeKey.for_keyword_list(names.ATTRIBUTE_REPLAY_OF)
+        pairs.append(SearchAttributePair(replay_of, tuple(origins)))
+    return TypedSearchAttributes(pairs)
 
 
 def _summary(spec: RolloutSpec) -> str:
-    """A rollout in the UI's list: task, agent, model."""
-    words = " · ".join((spec.task.name, spec.agent.name, spec.endpoint or "no model"))
-    return words.encode()[:_SUMMARY_BYTES].decode(errors="ignore")
+    """A rollout in the UI's list: task, agent, model, and what it replays."""
+    words = [spec.task.name, spec.agent.name, spec.endpoint or "no model", origin(spec)]
+    summary = " · ".join(word for word in words if word)
+    return summary.encode()[:_SUMMARY_BYTES].decode(errors="ignore")

@@ -78,3 +78,22 @@ def test_the_model_servers_last_word_is_passed_on() -> None:
     failure = outcome.failure(CALLER, StopReason.AGENT_ERROR, facts)
     assert failure is not None
     assert failure.message.endswith("; the model server's last word: HTTP 401: no such key")
+
+
+@pytest.mark.parametrize("reason", list(StopReason))
+def test_a_replay_that_diverged_is_a_failure(reason: StopReason) -> None:
+    """However the agent took it: the report's sentence is the failure's, and nothing is graded."""
+    facts = SessionFacts(
+        has_turn=True, end_reason=EndReason.REPLAY_DIVERGED, divergence="turn 1: tools differ"
+    )
+    failure = outcome.failure(CALLER, reason, facts)
+    assert failure is not None
+    assert (failure.cause, failure.retryable) == (Cause.REPLAY_DIVERGED, False)
+    assert failure.message == "turn 1: tools differ"
+
+
+def test_a_replay_that_diverged_ends_its_agent() -> None:
+    """Like a budget, and unlike an END that is written by whoever ends the agent."""
+    assert outcome.session_over(EndReason.REPLAY_DIVERGED) is StopReason.AGENT_ERROR
+    assert outcome.session_over(EndReason.STOPPED) is None
+    assert outcome.session_over(EndReason.MAX_TURNS) is StopReason.MAX_TURNS

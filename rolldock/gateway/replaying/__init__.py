@@ -1,0 +1,1 @@
+"""Answers from a recording: which recorded turn a request gets, and where two runs part."""
