@@ -21,6 +21,7 @@ from activities.sandbox import SandboxActivities
 from activities.tasks import Tasks
 from activities.tools import Tools
 from activities.trace import TraceActivities
+from activities.workspace import WorkspaceActivities
 from rolldock.errors import RolldockError, UsageError
 from rolldock.models import names
 from rolldock.sandbox.client import Sandboxes
@@ -59,7 +60,7 @@ def workers(
     )
     sandbox, agent = SandboxActivities(tools, temporal), AgentActivities(tools)
     grading, trace = GradingActivities(tools), TraceActivities(tools)
-    reaping = ReapingActivities(tools, temporal)
+    reaping, workspace = ReapingActivities(tools, temporal), WorkspaceActivities(tools)
     rollouts = Worker(
         temporal,
         task_queue=names.ROLLOUT_QUEUE,
@@ -69,6 +70,7 @@ def workers(
             agent.start_agent,
             agent.await_agent,
             agent.stop_agent,
+            workspace.keep_workspace,
             grading.grade,
             trace.seal_trace,
             sandbox.delete_sandbox,

@@ -1,5 +1,7 @@
 """The reaper's one activity: a sweep over this deployment's sandboxes and unfinished records."""
 
+from datetime import UTC, datetime, timedelta
+
 from temporalio import activity
 from temporalio.client import Client as Temporal
 
@@ -8,7 +10,9 @@ from activities.heartbeat import heartbeating
 from activities.tools import Tools
 from rolldock.models import names
 from rolldock.models.reaping import REPORTED, SweepReport, SweepRequest, SweptSandbox, Verdict
+from rolldock.sandbox.checkpoints_expiry import Expired, delete_expired, expired
 from rolldock.sandbox.reaping import count, delete_orphans, judge
+from rolldock.store.expiry import delete_expired_recordings
 from rolldock.trainer.runs import Runs
 from rolldock.trainer.unwritten import without_result, write_result
 
@@ -38,6 +42,9 @@ class ReapingActivities:
                     dealt_with,
                 )
             results, unwritten = await self._write_results(cap, dry_run=request.dry_run)
+            checkpoints, n_later = await self._delete_checkpoints(cap, dry_run=request.dry_run)
+            n_recordings = 0 if request.dry_run else await self._delete_recordings(cap)
+            undeleted = [str(one) for one in checkpoints if one.error is not None]
             report = SweepReport(
                 dry_run=request.dry_run,
                 counts=count(judged),
@@ -48,6 +55,11 @@ class ReapingActivities:
                 n_results=len(results),
                 results=tuple(results[:REPORTED]),
                 unwritten=tuple(unwritten[:REPORTED]),
+                n_checkpoints=sum(one.is_over for one in checkpoints),
+                n_checkpoints_deferred=n_later,
+                undeleted=tuple(undeleted[:REPORTED]),
+                n_undeleted=len(undeleted),
+                n_recordings=n_recordings,
             )
             _measure(report)
             return report
@@ -76,6 +88,23 @@ class ReapingActivities:
             if len(written) >= cap:
                 break
         return written, failed
+
+    async def _delete_checkpoints(self, cap: int, *, dry_run: bool) -> tuple[list[Expired], int]:
+        """What became (or would become) of expired checkpoints, and how many the cap left."""
+        now = datetime.now(UTC)
+        found = await expired(self._tools.store, self._tools.deployment, now)
+        dealt_with = await delete_expired(
+            self._tools.sandboxes, self._tools.store, self._runs.state, found[:cap], dry_run=dry_run
+        )
+        return dealt_with, len(found) - len(dealt_with)
+
+    async def _delete_recordings(self, cap: int) -> int:
+        """Of how many rollouts the recordings were past their lifetime, and are deleted now."""
+        days = self._tools.settings.recording_days
+        if not days:
+            return 0
+        before = datetime.now(UTC) - timedelta(days=days)
+        return await delete_expired_recordings(self._tools.store, before, cap)
 
 
 def _worth_naming(

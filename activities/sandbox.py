@@ -1,6 +1,7 @@
 """Stages 1, 2 and 8: the sandbox is created, filled and deleted."""
 
 import math
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from temporalio import activity
@@ -23,11 +24,13 @@ from rolldock.models.stages import (
     DeleteRequest,
     DeleteResult,
     InSandbox,
+    LeftWork,
     Order,
     SetUpResult,
 )
 from rolldock.results import read_result, without_artifacts
 from rolldock.sandbox.agent_archive import AgentArchives
+from rolldock.sandbox.checkpoints import take_up
 from rolldock.sandbox.client import SandboxRequest
 from rolldock.sandbox.creation import CreateRefused, create_sandbox, tunnel_of
 from rolldock.sandbox.deletion import delete_listed, delete_sandboxes
@@ -61,7 +64,9 @@ class SandboxActivities:
                 return CreateResult(existing=without_artifacts(read_result(done)))
             task = await self._tools.tasks.get(order.spec.task)
             await self._end_superseded(order)
-            request = self._request(order, task, await self._tunnel_url(order, task))
+            checkpoint, left = await self._take_up(order)
+            tunnel_url = await self._tunnel_url(order, task)
+            request = self._request(order, task, tunnel_url, checkpoint)
             try:
                 created = await create_sandbox(
                     self._tools.sandboxes,
@@ -73,7 +78,7 @@ class SandboxActivities:
             except CreateRefused as error:
                 raise _refused(error) from error
             _check_not_leaving()
-            return CreateResult(sandbox_id=created)
+            return CreateResult(sandbox_id=created, left=left)
 
     @activity.defn(name=Stage.SET_UP_SANDBOX)
     async def set_up_sandbox(self, place: InSandbox) -> SetUpResult:
@@ -121,6 +126,13 @@ class SandboxActivities:
             await log.end(EndReason.SUPERSEDED, by=f"attempt:{order.attempt}")
             await delete_listed(self._tools.sandboxes, self._tools.store, found.owner, found.id)
 
+    async def _take_up(self, order: Order) -> tuple[str | None, LeftWork | None]:
+        """The checkpoint that the sandbox is made of and what is in it; none, for a new one."""
+        replay = order.spec.replay
+        if replay is None or not order.spec.only_grades:
+            return None, None
+        return await take_up(self._tools.store, replay.attempt, datetime.now(UTC))
+
     def _owner(self, order: Order) -> Ownership:
         return Ownership(
             deployment=self._tools.deployment,
@@ -138,6 +150,8 @@ class SandboxActivities:
         if not self._reach.uses_tunnel or _is_public(task):
             return None
         if agent_of(order.spec.agent).dialect is None or order.spec.endpoint is None:
+            return None
+        if order.spec.only_grades:
             return None
         first = await tunnel_of(self._tools.store, order.attempt)
         if first is None:
@@ -159,7 +173,9 @@ class SandboxActivities:
             return named
         return (*named, gateway)
 
-    def _request(self, order: Order, task: Task, tunnel_url: str | None) -> SandboxRequest:
+    def _request(
+        self, order: Order, task: Task, tunnel_url: str | None, checkpoint: str | None
+    ) -> SandboxRequest:
         resources = order.spec.resources
         # The same at every try: a provider refuses a key that comes again with another request.
         longest = attempt_seconds(order.spec.limits)
@@ -174,6 +190,7 @@ class SandboxActivities:
             lifetime_minutes=max(1, math.ceil(lifetime / _SECONDS_PER_MINUTE)),
             allowed_hosts=self._allowed_hosts(task),
             tunnel_url=tunnel_url,
+            checkpoint_id=checkpoint,
             env=task.environment_env(self._tools.environment),
         )
 

@@ -21,7 +21,8 @@ _ERROR_CHARACTERS: Final = 2000
 
 
 async def seal_attempt(store: Store, request: SealRequest, now: datetime) -> AttemptResult:
-    """The attempt with its trace; an agent that calls no model has none.
+    """The attempt with its trace; an agent that calls no model has none, and an attempt that only
+    grades comes with the trace of the one whose work it grades.
 
     A session whose records cannot be read costs the trace, never the result: the error is kept,
     the records stay in the store, and what was graded is not lost with them.
@@ -32,7 +33,7 @@ async def seal_attempt(store: Store, request: SealRequest, now: datetime) -> Att
     attempt = request.attempt.model_copy(update={"ended_at": now})
     spec = request.order.spec
     agent = agent_of(spec.agent)
-    if agent.dialect is None:
+    if agent.dialect is None or spec.only_grades:
         return attempt
     try:
         rollout = request.order.rollout

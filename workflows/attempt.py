@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
 from workflows import policies, story
-from workflows.faults import attempt_over, failure, failure_of, was_refused
-from workflows.settle import abandon, cancel_check, is_cancelled, settle
+from workflows.attempt_facts import AttemptFacts
+from workflows.faults import was_refused
+from workflows.settle import abandon, cancel_check, settle
 
 with workflow.unsafe.imports_passed_through():
     from activities.agent import AgentActivities
@@ -18,13 +19,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.sandbox import SandboxActivities
     from activities.trace import TraceActivities
     from rolldock.deadlines import agent_deadline, attempt_deadline
-    from rolldock.models.failure import Cause, Failure
     from rolldock.models.result import (
-        Artifact,
         AttemptResult,
         RolloutResult,
         Stage,
-        Status,
         StopReason,
     )
     from rolldock.models.stages import (
@@ -37,35 +35,15 @@ with workflow.unsafe.imports_passed_through():
         SealRequest,
         SealResult,
         StartRequest,
-        StopRequest,
     )
 
 
-class Attempt:
-    """What one attempt knows so far. `carry_out` never raises; `wind_up` leaves nothing alive."""
+class Attempt(AttemptFacts):
+    """The stages of one attempt. `carry_out` never raises; `wind_up` leaves nothing alive."""
 
     def __init__(self, order: Order, pace: Pace, stop_requested: Callable[[], bool]) -> None:
-        self._order = order
-        self._pace = pace
+        super().__init__(order, pace)
         self._stop_requested = stop_requested
-        self._started_at = workflow.now()
-        self._deadline = order.deadline
-        self._stage = Stage.CREATE_SANDBOX
-        self._timings: dict[str, float] = {}
-        self._create_sent = True
-        self._sandbox_id: str | None = None
-        self._workdir = ""
-        self._agent_version: str | None = None
-        self._running = False
-        self._collected = False
-        self._stop_reason = StopReason.INFRASTRUCTURE
-        self._exit_code: int | None = None
-        self._rewards: dict[str, float] = {}
-        self._artifacts: tuple[Artifact, ...] = ()
-        self.failure: Failure | None = None
-        """Why there is no reward; None once graded."""
-        self.existing: RolloutResult | None = None
-        """The result that this rollout already had: nothing was created."""
 
     async def carry_out(self) -> None:
         """The phases of an attempt, up to the grade or to whatever ended it before."""
@@ -80,10 +58,8 @@ class Attempt:
                 # Tries of a stage that hang are bounded together, by what the attempt may take.
                 left = (self._order.deadline - workflow.now()).total_seconds()
                 bound.reschedule(asyncio.get_running_loop().time() + left)
-                await self._set_up_sandbox()
-                await self._start_agent()
-                await self._await_agent()
-                await self._stop_agent()
+                if not self._order.spec.only_grades:
+                    await self._work()
                 await self._grade()
         except ActivityError as error:
             self._fail(error)
@@ -100,6 +76,7 @@ class Attempt:
             whether its sandbox is certainly gone.
         """
         if self._sandbox_id is not None and not self._collected:
+            await self._workspace.keep_after(self.failure, self._keep_request())
             await self._collect()
         sealing = self._seal(last, earlier, started_at)
         deleting = workflow.start_activity_method(
@@ -125,6 +102,14 @@ class Attempt:
         self._interrupt()
         return (await self._sealed(self._seal(True, earlier, started_at)))[1]
 
+    async def _work(self) -> None:
+        """The agent's part: from an empty sandbox to what is graded."""
+        await self._set_up_sandbox()
+        await self._start_agent()
+        await self._await_agent()
+        await self._stop_agent()
+        await self._keep_workspace()
+
     async def _create_sandbox(self) -> None:
         async with self._phase(Stage.CREATE_SANDBOX):
             try:
@@ -139,6 +124,8 @@ class Attempt:
                 self._create_sent = not was_refused(error)
                 raise
             self._sandbox_id, self.existing = created.sandbox_id, created.existing
+            if created.left is not None:
+                self._take_up(created.left)
             ends = attempt_deadline(self._order.spec.limits, workflow.now(), self._deadline)
             self._order = self._order.model_copy(update={"deadline": ends})
 
@@ -202,8 +189,14 @@ class Attempt:
             if self._running:
                 self._exit_code = stopped.exit_code
             self._running = False
-            self._stop_reason = stopped.stop_reason
+            self._stop_reason = self._ended_by = stopped.stop_reason
             self.failure = stopped.failure
+
+    async def _keep_workspace(self) -> None:
+        if self.failure is not None or not self._order.spec.keep_workspace:
+            return
+        async with self._phase(Stage.KEEP_WORKSPACE):
+            await self._workspace.keep(self._keep_request(), self._order.deadline)
 
     async def _grade(self) -> None:
         if self.failure is not None:
@@ -294,61 +287,3 @@ class Attempt:
         if deadline <= workflow.now():
             raise TimeoutError
         return deadline
-
-    def _fail(self, error: ActivityError) -> None:
-        # A try that fails after a cancel is not tried again, whatever its error is.
-        if is_cancelled() or is_cancelled_exception(error):
-            self._interrupt()
-        else:
-            self.failure = failure_of(self._stage, error)
-            self._stop_reason = StopReason.INFRASTRUCTURE
-
-    def _interrupt(self) -> None:
-        """A cancel, the attempt's own deadline or the rollout's, whichever it was."""
-        self._rewards = {}
-        if is_cancelled():
-            reason = workflow.cancellation_reason()
-            said = f"cancelled: {reason}" if reason else "cancelled"
-            self.failure = failure(self._stage, Cause.CANCELLED, said)
-            self._stop_reason = StopReason.CANCELLED
-        elif self._order.deadline <= workflow.now() < self._deadline:
-            self.failure = attempt_over(self._stage)
-            self._stop_reason = StopReason.INFRASTRUCTURE
-        else:
-            total = self._order.spec.limits.total_seconds
-            message = f"the rollout's total of {total:g} s was over, or left none for this stage"
-            self.failure = failure(self._stage, Cause.DEADLINE_EXCEEDED, message)
-            self._stop_reason = StopReason.INFRASTRUCTURE
-
-    def _status(self) -> Status:
-        if self.failure is None:
-            return Status.COMPLETED
-        return Status.CANCELLED if self.failure.cause is Cause.CANCELLED else Status.FAILED
-
-    def _record(self) -> AttemptResult:
-        return AttemptResult(
-            attempt=self._order.attempt,
-            number=self._order.number,
-            sandbox_id=self._sandbox_id,
-            stage=self._stage,
-            stop_reason=self._stop_reason,
-            agent_version=self._agent_version,
-            agent_exit_code=self._exit_code,
-            failure=self.failure,
-            artifacts=self._artifacts,
-            started_at=self._started_at,
-            timings=self._timings,
-        )
-
-    def _stop_request(self, *, collect: bool) -> StopRequest:
-        return StopRequest(
-            order=self._order,
-            sandbox_id=self._sandbox_id,
-            stop_reason=self._stop_reason,
-            running=self._running,
-            collect=collect,
-        )
-
-    def _sandbox(self) -> str:
-        assert self._sandbox_id is not None, "a stage after create has a sandbox"
-        return self._sandbox_id

@@ -19,6 +19,7 @@ _BY_TIMEOUT: Final = {
     Stage.START_AGENT: Cause.SETUP_FAILED,
     Stage.AWAIT_AGENT: Cause.JOB_LOST,
     Stage.STOP_AGENT: Cause.SANDBOX_LOST,
+    Stage.KEEP_WORKSPACE: Cause.SANDBOX_UNAVAILABLE,
     Stage.GRADE: Cause.VERIFIER_FAILED,
 }
 """What it means that a stage ran out of time or of workers."""

@@ -24,6 +24,13 @@ CREATE_HEARTBEAT: Final = timedelta(seconds=10)
 COLLECT: Final = timedelta(seconds=120)
 """What a failed attempt may spend on its last logs before its sandbox goes."""
 
+_KEEP: Final = timedelta(minutes=5)
+"""The copy of a sandbox's files; large ones are not worth more of an attempt's time."""
+_KEEP_MARGIN_SECONDS: Final = 30.0
+"""Left to the grade beside its own seconds."""
+_LEAST_KEEP_SECONDS: Final = 5.0
+"""With less no copy is begun."""
+
 RETRY_CREATE: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     maximum_interval=timedelta(seconds=30),
@@ -99,6 +106,23 @@ def collect(summary: str, pace: Pace) -> ActivityConfig:
     return ActivityConfig(
         summary=summary,
         schedule_to_close_timeout=COLLECT,
+        heartbeat_timeout=timedelta(seconds=pace.heartbeat_seconds),
+        retry_policy=RETRY_IN_PLACE,
+    )
+
+
+def keep_seconds(left_seconds: float) -> float | None:
+    """How long keeping may take of what the grade leaves; None: it leaves too little."""
+    seconds = min(left_seconds - _KEEP_MARGIN_SECONDS, _KEEP.total_seconds())
+    return seconds if seconds >= _LEAST_KEEP_SECONDS else None
+
+
+def keep_workspace(summary: str, seconds: float, pace: Pace) -> ActivityConfig:
+    """Bounded over all tries, since it comes out of the time of the grade."""
+    return ActivityConfig(
+        summary=summary,
+        start_to_close_timeout=timedelta(seconds=seconds),
+        schedule_to_close_timeout=timedelta(seconds=seconds),
         heartbeat_timeout=timedelta(seconds=pace.heartbeat_seconds),
         retry_policy=RETRY_IN_PLACE,
     )

@@ -43,10 +43,15 @@ class ReaperWorkflow:
 
 def _words(report: SweepReport) -> str:
     counts = count_words(report.counts) or "no sandboxes"
-    seen = f"{counts}; {report.n_results} rollouts ended without a result"
+    seen = (
+        f"{counts}; {report.n_results} rollouts ended without a result; "
+        f"{report.n_checkpoints} expired checkpoints"
+    )
     if report.dry_run:
         return f"{seen}; a dry run: nothing was deleted or written"
     return (
         f"{seen}; {report.n_deleted} deleted, {report.n_failed} could not be, "
-        f"{report.n_deferred} left for the next sweep"
+        f"{report.n_deferred + report.n_checkpoints_deferred} left for the next sweep; "
+        f"{report.n_undeleted} checkpoints could not be deleted; "
+        f"recordings of {report.n_recordings} rollouts had expired"
     )

@@ -20,7 +20,7 @@ async def reap(*, dry_run: bool, grace_seconds: float | None, as_json: bool) -> 
         typer.echo(report.model_dump_json())
     else:
         _print(report)
-    return _FAILED if report.n_failed or report.unwritten else 0
+    return _FAILED if report.n_failed or report.unwritten or report.n_undeleted else 0
 
 
 def judged_table(swept: tuple[SweptSandbox, ...] | list[SweptSandbox]) -> Table:
@@ -46,6 +46,15 @@ def _print(report: SweepReport) -> None:
             f"deleted {report.n_deleted}, failed {report.n_failed}, left for the next sweep "
             f"{report.n_deferred}"
         )
+    if report.n_checkpoints or report.n_checkpoints_deferred:
+        typer.echo(
+            f"expired checkpoints: {report.n_checkpoints}, left for the next sweep "
+            f"{report.n_checkpoints_deferred}"
+        )
+    if report.n_recordings:
+        typer.echo(f"rollouts whose recordings had expired: {report.n_recordings}")
+    for problem in report.undeleted:
+        typer.echo(plain(f"checkpoint not deleted: {problem}"))
     for rollout in report.results:
         typer.echo(plain(f"ended without a result: {rollout}"))
     for problem in report.unwritten:

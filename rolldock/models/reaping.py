@@ -15,7 +15,8 @@ class SweepRequest(Contract):
     grace_seconds: float | None = Field(default=None, ge=0)
     """How young a sandbox is spared; None: the installation's setting."""
     cap: int | None = Field(default=None, ge=1)
-    """At most so many sandboxes are deleted, and so many results written; None: the setting."""
+    """At most so many sandboxes are deleted, so many results written, and the checkpoints and the
+    recordings of so many attempts or rollouts deleted; None: the setting."""
 
 
 class Verdict(StrEnum):
@@ -68,6 +69,16 @@ class SweepReport(Contract):
     results: tuple[str, ...] = ()
     unwritten: tuple[str, ...] = ()
     """Those whose record could not be written, each with the reason."""
+    n_checkpoints: int = 0
+    """Attempts whose expired checkpoints were deleted, or would have been."""
+    n_checkpoints_deferred: int = 0
+    """Expired ones that the cap left for the next sweep."""
+    undeleted: tuple[str, ...] = ()
+    """Expired checkpoints that could not be deleted, each with the reason; the next sweep tries
+    again."""
+    n_undeleted: int = 0
+    n_recordings: int = 0
+    """Rollouts whose expired recordings were deleted; a dry run looks for none."""
 
 
 REPORTED = 50

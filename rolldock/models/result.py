@@ -33,13 +33,18 @@ class StopReason(StrEnum):
 
 
 class Stage(StrEnum):
-    """The eight steps of an attempt, in order; the values are the activities' names."""
+    """The steps of an attempt, in order; the values are the activities' names.
+
+    Eight of them, and `keep_workspace` where the spec asks for it. Only the first stage, the grade
+    and the last two belong to a rollout that only grades.
+    """
 
     CREATE_SANDBOX = "create_sandbox"
     SET_UP_SANDBOX = "set_up_sandbox"
     START_AGENT = "start_agent"
     AWAIT_AGENT = "await_agent"
     STOP_AGENT = "stop_agent"
+    KEEP_WORKSPACE = "keep_workspace"
     GRADE = "grade"
     SEAL_TRACE = "seal_trace"
     DELETE_SANDBOX = "delete_sandbox"
@@ -49,7 +54,7 @@ class Artifact(Record):
     """A file kept from the sandbox, by reference."""
 
     name: str
-    """Where it stood, e.g. `verifier/test-stdout.txt`, `agent/stdout.log`."""
+    """Where it stood, e.g. `verifier/test-stdout.txt`, `agent-stdout.log`."""
     digest: Sha256
     n_bytes: int = Field(ge=0)
     truncated: bool = False
@@ -73,6 +78,10 @@ class AttemptResult(Record):
     trace_error: str | None = None
     """Why there is no trace although a session was recorded: its records are in the store."""
     artifacts: tuple[Artifact, ...] = ()
+    checkpoint: str | None = None
+    """The checkpoint that was kept of its sandbox; the ledger says until when."""
+    checkpoint_error: str | None = None
+    """Why none was kept although one was to be. It costs neither grade nor reward."""
     started_at: UtcTime
     ended_at: UtcTime | None = None
     timings: dict[str, float] = Field(default_factory=dict[str, float])

@@ -6,6 +6,7 @@ from .base import Contract, UtcTime
 from .failure import Failure
 from .result import Artifact, AttemptResult, RolloutResult, Status, StopReason
 from .spec import RolloutId, RolloutSpec, Sha256
+from .trace import TraceSummary
 
 
 class Pace(Contract):
@@ -45,11 +46,26 @@ class Order(Contract):
     """An earlier run of this rollout was reset: what it left of other attempts is ended."""
 
 
+class LeftWork(Contract):
+    """What an earlier attempt's agent left, as its new sandbox has it."""
+
+    workdir: str
+    stop_reason: StopReason
+    """Why that agent ended."""
+    agent_version: str | None = None
+    agent_exit_code: int | None = None
+    trace: TraceSummary | None = None
+    """Of that attempt: its session is the only one."""
+    trace_error: str | None = None
+
+
 class CreateResult(Contract):
     """The sandbox, or the result that this rollout already has."""
 
     sandbox_id: str | None = None
     existing: RolloutResult | None = None
+    left: LeftWork | None = None
+    """What is graded in it; only of a rollout that only grades."""
 
 
 class InSandbox(Contract):
@@ -120,6 +136,24 @@ class StopResult(Contract):
     failure: Failure | None = None
     """Why this attempt cannot be graded although its agent ended: no model call, a lost turn."""
     artifacts: tuple[Artifact, ...] = ()
+
+
+class KeepRequest(Contract):
+    """Keep what the agent left as a checkpoint, with what grading it again has to know."""
+
+    order: Order
+    sandbox_id: str
+    workdir: str
+    stop_reason: StopReason
+    agent_version: str | None = None
+    agent_exit_code: int | None = None
+
+
+class KeepResult(Contract):
+    """The checkpoint, or why none is kept."""
+
+    checkpoint: str | None = None
+    error: str | None = None
 
 
 class GradeRequest(Contract):

@@ -59,6 +59,8 @@ class SandboxRequest(Contract):
     lifetime_minutes: int
     allowed_hosts: tuple[str, ...] | None
     """Where it may connect to; empty: nowhere; None: anywhere."""
+    checkpoint_id: str | None = None
+    """What its files are to be, in place of an image's and on a disk of that size; None: new."""
     tunnel_url: str | None = None
     """Through which it reaches the gateway: that host is allowed beside the others. None: by no
     tunnel, or it may connect anywhere."""
@@ -94,16 +96,21 @@ class Sandboxes:
 
         Returns:
             Its id, and whether the provider says that it runs.
+
+        Raises:
+            StageError: among others `replay_unavailable`, the checkpoint is not there (any more).
         """
-        async with sandbox_faults(Cause.SANDBOX_UNAVAILABLE):
+        is_new = request.checkpoint_id is None
+        gone = None if is_new else Cause.REPLAY_UNAVAILABLE
+        async with sandbox_faults(Cause.SANDBOX_UNAVAILABLE, not_found=gone):
             sandbox = await self._client.create(
                 CreateSandboxRequest(
                     name=request.attempt,
-                    docker_image=request.image,
-                    checkpoint_id=None,
+                    docker_image=request.image if is_new else None,
+                    checkpoint_id=request.checkpoint_id,
                     cpu_cores=request.cpu_cores,
                     memory_gb=request.memory_gb,
-                    disk_size_gb=request.disk_gb,
+                    disk_size_gb=request.disk_gb if is_new else None,
                     timeout_minutes=request.lifetime_minutes,
                     environment_vars=request.env or None,
                     labels=write_labels(request.owner),

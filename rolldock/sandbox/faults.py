@@ -145,8 +145,14 @@ def stage_error(error: BaseException, otherwise: Cause) -> StageError:
 
 
 @asynccontextmanager
-async def sandbox_faults(otherwise: Cause) -> AsyncGenerator[None, None]:
+async def sandbox_faults(
+    otherwise: Cause, *, not_found: Cause | None = None
+) -> AsyncGenerator[None, None]:
     """Turn whatever the SDK raises inside into a stage error, and a swallowed cancel into one.
+
+    Args:
+        otherwise: the cause of a failure that the SDK gives no name to.
+        not_found: the cause of a 404, for good; None: it is one of the others.
 
     Raises:
         StageError: the sandbox or its infrastructure failed.
@@ -159,4 +165,6 @@ async def sandbox_faults(otherwise: Cause) -> AsyncGenerator[None, None]:
     except RAISED as error:
         if is_cancellation(error):
             raise asyncio.CancelledError from error
+        if not_found is not None and status_of(error) == _NOT_FOUND:
+            raise StageError(not_found, str(error)) from error
         raise stage_error(error, otherwise) from error

@@ -16,7 +16,10 @@ def check_request(request: CreateRequest) -> None:
         RequestRefusedError: it asks for what this server does not have.
     """
     for is_asked, detail in (
-        (request.checkpoint_id is not None, "checkpoints are not supported: create from an image"),
+        (
+            request.checkpoint_id is not None and request.docker_image is not None,
+            "checkpoint_id and docker_image: a sandbox is made of one of them, leave out the other",
+        ),
         (request.gpu_count > 0, f"gpu_count {request.gpu_count}: there are no GPUs: leave it at 0"),
         (bool(request.volumes), "volumes are not supported: leave them out"),
         (request.start_command is not None, "start_command is not supported: start a process"),
@@ -31,7 +34,7 @@ def check_request(request: CreateRequest) -> None:
     ):
         if is_asked:
             raise RequestRefusedError(detail)
-    if request.docker_image != HOST_IMAGE:
+    if request.checkpoint_id is None and request.docker_image != HOST_IMAGE:
         raise RequestRefusedError(
             f"image {request.docker_image!r}: this sandboxd has only the root of its machine: "
             "pass `--image host` to run there instead"

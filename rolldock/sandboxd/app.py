@@ -13,9 +13,10 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from rolldock.errors import RolldockError, UsageError
-from rolldock.sandboxd import command_rpc, control, files, jobs
+from rolldock.sandboxd import checkpoints_routes, command_rpc, control, files, jobs
 from rolldock.sandboxd.access import Access
 from rolldock.sandboxd.admission import RequestRefusedError
+from rolldock.sandboxd.checkpoints import CheckpointConflictError, UnknownCheckpointError
 from rolldock.sandboxd.config import SandboxdConfig
 from rolldock.sandboxd.entrance import EntryRefusedError
 from rolldock.sandboxd.fleet import Fleet, KeyConflictError, UnknownSandboxError
@@ -58,9 +59,9 @@ def _as_response(error: Exception) -> web.Response:
     match error:
         case UnauthorizedError():
             return _error(401, str(error))
-        case UnknownSandboxError():
+        case UnknownSandboxError() | UnknownCheckpointError():
             return _error(404, str(error))
-        case KeyConflictError():
+        case KeyConflictError() | CheckpointConflictError():
             return _error(409, str(error))
         case SandboxGoneError():
             return _error(410, f"sandbox {error} is not running", error="sandbox_terminated")
@@ -104,7 +105,8 @@ def _build(fleet: Fleet, sessions: Sessions, config: SandboxdConfig) -> web.Appl
     app[ACCESS] = Access(config.api_key)
     app.router.add_get("/healthz", _health)
     # Before the control plane: its `{sandbox_id}` would match `background-jobs`.
-    for routes in (jobs.ROUTES, control.ROUTES, files.ROUTES, command_rpc.ROUTES):
+    first = (jobs.ROUTES, checkpoints_routes.ROUTES)
+    for routes in (*first, control.ROUTES, files.ROUTES, command_rpc.ROUTES):
         app.add_routes(routes)
     if config.faults:
         add_faults(app)

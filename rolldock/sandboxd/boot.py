@@ -66,6 +66,13 @@ class BootRequest(NamedTuple):
     work: Path
     group: Group
     host_network: bool
+    restored: bool
+    """Its files are a sandbox's own, and so are the programs of its first process."""
+
+
+def mount_points(plan: RootPlan) -> tuple[str, ...]:
+    """Where a sandbox's root is mounted on."""
+    return ("/proc", "/dev", *_READ_ONLY_SYS, *(mount.target for mount in plan.mounts))
 
 
 def marker(sandbox_id: str) -> bytes:
@@ -161,7 +168,7 @@ async def boot(request: BootRequest, plan: RootPlan) -> FirstProcess:
                 os.close(descriptor)
         try:
             async with asyncio.timeout(BOOT_TIMEOUT_SECONDS):
-                return await _await_ready(launcher, ready, info, errors, request.group)
+                return await _await_ready(launcher, ready, info, errors, request)
         except BaseException as error:
             await asyncio.to_thread(_discard, launcher, request.sandbox_id)
             if isinstance(error, TimeoutError):
@@ -178,7 +185,7 @@ async def _await_ready(
     ready: PipeReader,
     info: PipeReader,
     errors: PipeReader,
-    group: Group,
+    request: BootRequest,
 ) -> FirstProcess:
     report = b""
     while data := await info.read():
@@ -186,7 +193,9 @@ async def _await_ready(
     if not report:
         raise BootError(await _last_line(errors))
     pid = int(json.loads(report)["child-pid"])
-    line = await _await_line(ready) if group.is_entered_alone else await _add(group, pid, ready)
+    # Programs that a sandbox brought along are not trusted to enter their groups by themselves.
+    alone = request.group.is_entered_alone and not request.restored
+    line = await _await_line(ready) if alone else await _add(request.group, pid, ready)
     if line != _READY:
         raise BootError(await _last_line(errors))
     try:

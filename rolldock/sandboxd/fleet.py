@@ -12,6 +12,8 @@ from typing import Final
 
 from rolldock.errors import RolldockError
 from rolldock.sandboxd.admission import check_request
+from rolldock.sandboxd.checkpoints import Checkpoints
+from rolldock.sandboxd.checkpoints_records import CheckpointRecord
 from rolldock.sandboxd.config import SandboxdConfig
 from rolldock.sandboxd.entrance import EntryRefusedError
 from rolldock.sandboxd.launch import Launcher
@@ -53,6 +55,7 @@ class Fleet:
 
     def __init__(self, config: SandboxdConfig) -> None:
         self._state = StateDirectory(config.state_dir)
+        self.checkpoints = Checkpoints(self._state, self.records)
         self._config = config
         self._launcher: Launcher | None = None
         self._records: dict[str, SandboxRecord] = {}
@@ -73,6 +76,7 @@ class Fleet:
         self._launcher = Launcher(self._config, self._state, plan)
         await asyncio.to_thread(self._launcher.groups.open)
         await asyncio.to_thread(self._state.empty_trash)
+        await self.checkpoints.open()
         for sandbox_id in await asyncio.to_thread(self._state.unrecorded):
             await self._launcher.clear(sandbox_id)
         for record in await asyncio.to_thread(self._state.gone):
@@ -85,6 +89,7 @@ class Fleet:
     async def close(self) -> None:
         """Leave the sandboxes alive; what is being created or ended is finished first."""
         await asyncio.gather(*self._boots.values(), return_exceptions=True)
+        await self.checkpoints.close()
         for live in self._live.values():
             if not live.ending.done():
                 self._watches[live.id].cancel()
@@ -149,8 +154,8 @@ class Fleet:
 
         Raises:
             RequestRefusedError: it asks for what this server does not have.
-            KeyConflictError: the key was used for another request.
-            CreateError: the boot failed.
+            UnknownCheckpointError, CheckpointConflictError: its checkpoint cannot be restored.
+            KeyConflictError, CreateError: the key is another request's; the boot failed.
         """
         check_request(request)
         key = request.idempotency_key
@@ -179,6 +184,11 @@ class Fleet:
             await asyncio.shield(self._watches[sandbox_id])
         return self.record(sandbox_id)
 
+    async def checkpoint(self, sandbox_id: str) -> CheckpointRecord:
+        """Begin a checkpoint of a sandbox; raises as `record` and `live` do."""
+        record = self.record(sandbox_id)
+        return await self.checkpoints.begin(self.live(sandbox_id), record)
+
     def _remember(self, record: SandboxRecord) -> None:
         self._records[record.id] = record
         if record.request.idempotency_key is not None:
@@ -195,9 +205,12 @@ class Fleet:
 
     def _begin_boot(self, request: CreateRequest) -> str:
         now = datetime.now(UTC)
+        origin = self.checkpoints.origin_of(request, self._started.hidden)
         record = SandboxRecord(
             id=uuid.uuid4().hex,
             request=request,
+            hostname=origin.hostname,
+            hidden=origin.hidden,
             network=network_for(request),
             status=Status.PENDING,
             created_at=now,

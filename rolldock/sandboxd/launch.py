@@ -6,10 +6,10 @@ What is recorded of it, and when it must end, is in `fleet.py`.
 import asyncio
 import logging
 from datetime import UTC, datetime
-from typing import Final
 
-from rolldock.sandboxd.boot import BootRequest, boot, marker
+from rolldock.sandboxd.boot import BootRequest, boot, marker, mount_points
 from rolldock.sandboxd.cgroups import Group, Groups, limits
+from rolldock.sandboxd.checkpoints_files import check_mount_points, copy_upper
 from rolldock.sandboxd.config import SandboxdConfig
 from rolldock.sandboxd.entrance import Entrance
 from rolldock.sandboxd.live import FirstProcess, LiveSandbox
@@ -21,8 +21,6 @@ from rolldock.sandboxd.state import StateDirectory
 from rolldock.sandboxd.ways import Ways
 
 _log = logging.getLogger(__name__)
-
-_HOSTNAME_LIMIT: Final = 63
 
 
 class Launcher:
@@ -44,6 +42,11 @@ class Launcher:
         await asyncio.to_thread(self.groups.close)
 
     @property
+    def hidden(self) -> tuple[str, ...]:
+        """Paths of the host of which a new sandbox sees nothing."""
+        return self._plan.hidden
+
+    @property
     def environment(self) -> dict[str, str]:
         """What every command finds, beside its sandbox's and its user's own."""
         return {"PATH": self._plan.path, "LANG": "C.UTF-8"}
@@ -52,7 +55,8 @@ class Launcher:
         """Make the sandbox of a pending record run; the record then says so.
 
         Raises:
-            BootError, NetworkError, EntryRefusedError, OSError: it did not; its processes are gone.
+            BootError, CopyError, NetworkError, EntryRefusedError, OSError: it did not; its
+                processes are gone.
         """
         request = await asyncio.to_thread(self._prepare, record)
         process = await boot(request, self._plan)
@@ -69,14 +73,18 @@ class Launcher:
         """Make its directories and its group. Blocks."""
         directory = self._state.directory(record.id)
         upper, work = directory / "upper", directory / "work"
-        hostname = _hostname(record.request.name)
-        work.mkdir()
-        make_upper(upper, self._plan, hostname)
         asked = record.request
+        work.mkdir()
+        if asked.checkpoint_id is None:
+            make_upper(upper, self._plan, record.hostname)
+        else:
+            copy_upper(self._state.checkpoint_directory(asked.checkpoint_id) / "upper", upper)
+            check_mount_points(upper, mount_points(self._plan))
         allowed = limits(asked.memory_gb, asked.cpu_cores, self._max_processes)
         group = self.groups.make(record.id, allowed)
         host_network = record.network == Network.HOST
-        return BootRequest(record.id, hostname, upper, work, group, host_network)
+        restored = asked.checkpoint_id is not None
+        return BootRequest(record.id, record.hostname, upper, work, group, host_network, restored)
 
     def hold(self, record: SandboxRecord, process: FirstProcess) -> LiveSandbox:
         """A running sandbox, ready to be entered."""
@@ -116,9 +124,3 @@ class Launcher:
             pasta = await start_pasta(process.identity.pid, self._state.directory(record.id))
             return record.updated("public network by pasta", pasta=pasta)
         return record
-
-
-def _hostname(name: str) -> str:
-    """A sandbox's name as a host name: its letters, digits and hyphens."""
-    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
-    return kept[:_HOSTNAME_LIMIT].strip("-") or "sandbox"

@@ -12,6 +12,7 @@ from rolldock.sandboxd.processes import ProcessIdentity
 
 HOST_IMAGE: Final = "host"
 """The one image: the root of this machine."""
+_HOSTNAME_LIMIT: Final = 63
 
 
 class Status(StrEnum):
@@ -70,6 +71,9 @@ class SandboxRecord(Record):
     id: str
     request: CreateRequest
     network: Network
+    hostname: str = ""
+    hidden: tuple[str, ...] = ()
+    """Paths of the host that its upper directory hides."""
     status: Status
     created_at: UtcTime
     updated_at: UtcTime
@@ -142,6 +146,12 @@ class SandboxRecord(Record):
             "error_type": self.error_type,
             "error_message": self.error_message,
         }
+
+
+def hostname(name: str) -> str:
+    """A sandbox's name as a host name: its letters, digits and hyphens."""
+    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
+    return kept[:_HOSTNAME_LIMIT].strip("-") or "sandbox"
 
 
 def _listed(entries: tuple[str, ...] | None) -> list[JsonValue] | None:

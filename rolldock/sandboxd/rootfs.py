@@ -105,6 +105,12 @@ class RootPlan(NamedTuple):
     path: str
     """The PATH of commands."""
 
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Paths of the host of which sandboxes see nothing."""
+        opaque = (directory.path for directory in self.directories if directory.is_opaque)
+        return tuple(sorted([*opaque, *self.whiteouts]))
+
 
 def plan_root(config: SandboxdConfig) -> RootPlan:
     """Look at the host and decide what is hidden and what is lent."""

@@ -17,6 +17,10 @@ from rolldock.models.result import Stage
 MOST_CHOSEN: Final = 25
 
 
+STRUCK: Final = tuple(stage for stage in Stage if stage is not Stage.KEEP_WORKSPACE)
+"""The stages of every rollout; the optional one is cancelled in a scene of its own."""
+
+
 class Process(StrEnum):
     """A process of the stack that can be struck."""
 
@@ -76,7 +80,7 @@ def all_cases() -> list[Case]:
     """The full product; neighbours strike different processes, whose restarts take a while."""
     return [
         Case(process=process, blow=blow, stage=stage, moment=moment)
-        for stage in Stage
+        for stage in STRUCK
         for moment in moments(stage)
         for blow, process in product(Blow, Process)
     ]

@@ -38,6 +38,7 @@ REQUESTS: Final = {
     Stage.START_AGENT: _COMMAND,
     Stage.AWAIT_AGENT: ("POST", "/v1/chat/completions"),
     Stage.STOP_AGENT: _COMMAND,
+    Stage.KEEP_WORKSPACE: ("POST", "/api/v1/sandbox/[^/]+/checkpoints"),
     Stage.GRADE: _COMMAND,
     Stage.DELETE_SANDBOX: ("DELETE", "/api/v1/sandbox/[^/]+"),
 }
@@ -75,7 +76,8 @@ async def play(arena: Arena, case: Case) -> Outcome:
 async def spec_of(arena: Arena, stage: Stage) -> RolloutSpec:
     """A rollout that gets to the stage: its agent is ended where that is the stage's work."""
     task = STAY if stage is Stage.STOP_AGENT else ONCE
-    return await arena.client.spec(task, agent="bash", endpoint=ENDPOINT)
+    spec = await arena.client.spec(task, agent="bash", endpoint=ENDPOINT)
+    return spec.model_copy(update={"keep_workspace": stage is Stage.KEEP_WORKSPACE})
 
 
 def expected_of(stage: Stage) -> Expected:

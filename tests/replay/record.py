@@ -1,9 +1,10 @@
 """Records the histories that the replay tests use, from real rollouts on a real stack.
 
-    .venv/bin/python tests/replay/record.py
+    .venv/bin/python tests/replay/record.py [grades]
 
-Run it after a change that is meant to change histories. It overwrites: give the old files other
-names first, where rollouts of the old code may still be open.
+`grades`: only those of kept workspaces and of grading them again. Run it after a change that is
+meant to change histories. It overwrites: give the old files other names first, where rollouts of
+the old code may still be open.
 """
 
 import asyncio
@@ -18,10 +19,12 @@ from rolldock.cli.stack.stack import Stack
 from rolldock.faults.client import FaultClient
 from rolldock.faults.model import Answer, Fault
 from rolldock.models import names
+from rolldock.models.replay import ReplayFrom, ReplayPoint
 from rolldock.models.spec import RolloutSpec
 from rolldock.sandbox.client import Sandboxes
 from rolldock.trainer.client import Client
 from rolldock.trainer.handle import RolloutHandle
+from tests.e2e.waiting import waiting_rollout
 from tests.rollouts import alive, reset
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +87,9 @@ async def main() -> int:
             hasty = stack.settings.model_copy(update={"heartbeat_seconds": 3})
             client = await Client.connect(hasty)
             await client.add_endpoint("scripted", url=stack.scripted_url, model="scripted")
-            await _record_all(client, stack)
+            if sys.argv[1:] != ["grades"]:
+                await _record_all(client, stack)
+            await _record_grades(client, stack)
     return 0
 
 
@@ -125,6 +130,36 @@ async def _record_all(client: Client, stack: Stack) -> None:
     )
     await record_leak(client, stack, await spec(HELLO, "nop"))
     await record_sweep(client)
+
+
+async def _record_grades(client: Client, stack: Stack) -> None:
+    """A workspace that is kept, one that is kept after its grading failed, and a grade of each."""
+    spec = await client.spec(HELLO, agent="bash", endpoint="scripted")
+    kept = spec.model_copy(update={"keep_workspace": True})
+    await record(client, "kept", kept)
+    await record(client, "graded-again", await _grading(client, kept))
+    late = await client.spec(TASKS / "graded-late", agent="bash", endpoint="scripted")
+    late = late.model_copy(update={"attempts": 1})
+    no_logs = Fault(method="GET", path="/.*/download", action=Answer(status=400), times=None)
+
+    async def break_and_let_go(client: Client, handle: RolloutHandle) -> None:
+        async with waiting_rollout(stack, client, late) as waiting:
+            await sandboxd.add(no_logs)
+            await waiting.let_go()
+
+    async with FaultClient(stack.origin(Port.SANDBOXD), stack.settings.prime_api_key) as sandboxd:
+        await record(client, "kept-after-failed-grade", late, break_and_let_go)
+        await sandboxd.clear()
+    unknown = (await _grading(client, late)).model_copy(update={"id": f"{late.id}/unknown"})
+    point = ReplayPoint(kind=ReplayFrom.GRADE, attempt="nobody's")
+    await record(client, "nothing-to-grade", unknown.model_copy(update={"replay": point}))
+
+
+async def _grading(client: Client, spec: RolloutSpec) -> RolloutSpec:
+    """A rollout that grades what another has left."""
+    [attempt] = (await client.handle(spec.id).result()).attempts
+    point = ReplayPoint(kind=ReplayFrom.GRADE, attempt=attempt.attempt)
+    return spec.model_copy(update={"id": f"{spec.id}/grade", "replay_of": spec.id, "replay": point})
 
 
 async def record_leak(client: Client, stack: Stack, spec: RolloutSpec) -> None:

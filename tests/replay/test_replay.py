@@ -30,15 +30,21 @@ async def test_a_recorded_history_replays(path: Path) -> None:
 
 
 def test_there_is_a_history_of_every_path() -> None:
-    """Grades, failures, a stop, cancels, a new attempt, resets, a leak and a sweep are recorded."""
+    """Grades, also of what was kept, failures, a stop, cancels, a new attempt, resets, a leak and a
+    sweep are recorded."""
     recorded = {path.stem for path in HISTORIES}
     assert {
         "cancelled-create",
         "cancelled-agent",
         "cancelled-cleanup",
         "completed",
+        "failed-grade-1",
         "failed-image",
+        "graded-again",
+        "kept",
+        "kept-after-failed-grade",
         "leaked",
+        "nothing-to-grade",
         "reset-after-create",
         "reset-before-create",
         "sweep",

@@ -46,6 +46,9 @@ class Provider:
         self.status = "RUNNING"
         """Of new sandboxes."""
         self.ignores_labels = False
+        self.checkpoints: dict[str, dict[str, Any]] = {}
+        self.checkpoint_state = "DURABLE"
+        """Of new checkpoints."""
         self.jobs: dict[str, int | str | None] = {}
         """Job id -> exit code, None while it runs, or the error's message."""
         self.url = ""
@@ -157,6 +160,39 @@ class Provider:
             }
         )
 
+    async def make_checkpoint(self, request: web.Request) -> web.StreamResponse:
+        """POST /api/v1/sandbox/{id}/checkpoints."""
+        now = datetime.now(UTC).isoformat()
+        made: dict[str, Any] = {
+            "id": f"chk{next(self._numbers)}",
+            "sandbox_id": self._known(request)["id"],
+            "state": self.checkpoint_state,
+            "depth": 0,
+            "docker_image": "host",
+            "created_at": now,
+            "updated_at": now,
+        }
+        self.checkpoints[made["id"]] = made
+        return web.json_response(made)
+
+    async def list_checkpoints(self, request: web.Request) -> web.StreamResponse:
+        """GET /api/v1/sandbox/{id}/checkpoints."""
+        sandbox_id = self._known(request)["id"]
+        found = [one for one in self.checkpoints.values() if one["sandbox_id"] == sandbox_id]
+        return web.json_response({"checkpoints": found})
+
+    async def get_checkpoints(self, request: web.Request) -> web.StreamResponse:
+        """POST /api/v1/sandbox/checkpoints:batchGet."""
+        ids = (await request.json())["checkpoint_ids"]
+        found = [self.checkpoints[id] for id in ids]
+        return web.json_response({"checkpoints": found, "errors": []})
+
+    async def delete_checkpoint(self, request: web.Request) -> web.StreamResponse:
+        """DELETE /api/v1/sandbox/checkpoints/{id}."""
+        if self.checkpoints.pop(request.match_info["id"], None) is None:
+            raise web.HTTPNotFound(text='{"detail": "no such checkpoint"}')
+        return web.json_response({})
+
     async def job_statuses(self, request: web.Request) -> web.StreamResponse:
         """POST /api/v1/sandbox/background-jobs/status:batchGet."""
         statuses: list[dict[str, Any]] = []
@@ -228,6 +264,10 @@ async def provider() -> AsyncIterator[Provider]:
             web.get("/api/v1/sandbox", provider.list),
             web.post("/api/v1/sandbox/status:batchGet", provider.statuses),
             web.post("/api/v1/sandbox/background-jobs/status:batchGet", provider.job_statuses),
+            web.post("/api/v1/sandbox/checkpoints:batchGet", provider.get_checkpoints),
+            web.delete("/api/v1/sandbox/checkpoints/{id}", provider.delete_checkpoint),
+            web.post("/api/v1/sandbox/{id}/checkpoints", provider.make_checkpoint),
+            web.get("/api/v1/sandbox/{id}/checkpoints", provider.list_checkpoints),
             web.get("/api/v1/sandbox/{id}", provider.get),
             web.delete("/api/v1/sandbox/{id}", provider.delete),
             web.get("/api/v1/sandbox/{id}/error-context", provider.error_context),

@@ -144,7 +144,6 @@ async def test_a_sandbox_that_dies_is_noticed(sdk: Sdk, server: Server) -> None:
     ("changes", "message"),
     [
         ({"docker_image": "python:3.12-slim"}, "--image host"),
-        ({"docker_image": None, "checkpoint_id": "c"}, "checkpoints are not supported"),
         ({"gpu_count": 1, "gpu_type": "H100"}, "no GPUs"),
         ({"network_allowlist": ["example.com"]}, "network lists are not supported"),
         ({"network_allowlist": None, "network_denylist": ["10.0.0.0/8"]}, "network lists"),

@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 from temporalio.client import ScheduleActionExecutionStartWorkflow, WorkflowExecutionStatus
+from temporalio.testing import ActivityEnvironment
 
+from activities.reaping import ReapingActivities
+from activities.tasks import Tasks
+from activities.tools import Tools
 from rolldock.errors import UsageError
 from rolldock.models import names
 from rolldock.models.failure import Cause
-from rolldock.models.reaping import Verdict
+from rolldock.models.reaping import SweepRequest, Verdict
 from rolldock.models.result import Stage, Status
 from rolldock.sandbox.client import Sandboxes
+from rolldock.sandbox.jobs import JobWatch
 from rolldock.sandbox.labels import Ownership
+from rolldock.store.store import Store
 from rolldock.trainer.client import Client
+from tests.ended import conversation, end_rollout, spec_of
 from tests.rollouts import alive, host_sandbox
 
 if TYPE_CHECKING:
@@ -122,6 +129,38 @@ async def test_a_young_sandbox_is_spared_and_a_dry_run_deletes_nothing(bench: "B
         swept = await client.reap(grace_seconds=0)
         assert swept.n_deleted == 1
         assert sandbox_id not in await all_sandboxes(client)
+
+
+async def test_an_expired_recording_is_deleted_and_its_result_is_kept(
+    bench: "Bench", tmp_path: Path
+) -> None:
+    """A dry run deletes none; whoever asks for the trace then is told that it was deleted."""
+    store, spec = Store.open(str(tmp_path)), spec_of("long-ago/0")
+    await end_rollout(store, spec, conversation(2))
+    client = Client(bench.client.temporal, store, bench.client.settings, bench.client.deployment)
+    sweep = ReapingActivities(tools_of(bench, store), client.temporal).sweep
+    shown = await ActivityEnvironment().run(sweep, SweepRequest(dry_run=True))
+    assert shown.n_recordings == 0
+    assert len((await client.trace(spec.id)).turns) == 2
+    assert (await ActivityEnvironment().run(sweep, SweepRequest())).n_recordings == 1
+    result = await client.handle(spec.id).result()
+    assert (result.reward, result.trace is None) == (1.0, False)
+    with pytest.raises(UsageError, match="was deleted after"):
+        await client.trace(spec.id)
+
+
+def tools_of(bench: "Bench", store: Store) -> Tools:
+    """What a worker's activities share, over a store of the test's own."""
+    return Tools(
+        sandboxes=bench.sandboxes,
+        watch=JobWatch(bench.sandboxes),
+        store=store,
+        tasks=Tasks(store),
+        settings=bench.client.settings,
+        deployment=bench.client.deployment,
+        secret=b"",
+        environment={},
+    )
 
 
 async def test_a_foreign_sandbox_is_deleted_only_by_name(bench: "Bench") -> None:

@@ -39,6 +39,7 @@ async def stale_in(bench: "Bench", stage: Stage, moment: "Moment") -> None:
     """A rollout, one of whose tries wakes when all is over."""
     client = bench.client
     spec = await client.spec(TASKS / "runs-once", agent="oracle")
+    spec = spec.model_copy(update={"keep_workspace": stage is Stage.KEEP_WORKSPACE})
     hold = bench.holds.add(spec.id, stage, moment, deaf=True)
     handle = await client.start(spec)
     await hold.reached.wait()
