@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """For tasks that name none; `host` with a local sandbox server."""
     task_variables: str = ""
     """Names, separated by commas, of the worker's variables that a task's env may name."""
+    cache: Path = Field(default_factory=lambda: home() / "cache")
+    """What can be made again at any time: the index of the store, for lists and completion."""
     agent_cache: Path = Field(default_factory=lambda: Path(".cache/agents").absolute())
     """Where `rolldock agents install` puts agents on this machine."""
     max_live_sandboxes: int = Field(default=256, ge=1)
@@ -74,6 +76,10 @@ class Settings(BaseSettings):
     """How long after its last byte a create without a reply may still take effect."""
     listing_lag_seconds: float = Field(default=10, ge=0)
     """How late the provider's list may be."""
+    checkpoint_days: float = Field(default=7, ge=0)
+    """How long what an agent left is kept to be graded again; 0: nothing is kept."""
+    recording_days: float = Field(default=180, ge=0)
+    """How long session logs and traces are kept after a rollout's end; 0: for ever."""
     reap_every_minutes: float = Field(default=5, gt=0)
     """Between two sweeps of the reaper; taken up by `rolldock init` and `rolldock up`."""
     grace_seconds: float = Field(default=600, ge=0)

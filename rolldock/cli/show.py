@@ -1,5 +1,6 @@
 """`rolldock show`: one rollout, from its result where there is one, else from Temporal."""
 
+import json
 import sys
 
 import typer
@@ -8,29 +9,38 @@ from rich.text import Text
 
 from rolldock.cli.connection import connected
 from rolldock.cli.console import cells, console, number, seconds, table
+from rolldock.cli.show_replays import origin_lines, replays_table
 from rolldock.cli.text import plain
 from rolldock.models.result import Artifact, AttemptResult, RolloutResult, Stage
 from rolldock.trainer.handle import RolloutStatus
+from rolldock.trainer.origins import replays_of
 
 _RUNNING = "running"
 _TOTAL = "total"
 
 
 async def show(rollout: str, *, as_json: bool) -> int:
-    """Result and status as text, or one JSON object: the result, else the status."""
+    """Result and status as text, or one JSON object: the result, else the status, with the ids of
+    its replays."""
     async with connected() as client:
         handle = client.handle(rollout)
         status = await handle.status()
         # Waits for nobody: a run that was ended from outside gets its record here.
         result = await handle.stored() if status.state == _RUNNING else await handle.result()
         if as_json:
-            typer.echo((result or status).model_dump_json())
+            facts = (result or status).model_dump(mode="json")
+            typer.echo(json.dumps(facts | {"replays": await replays_of(client.store, rollout)}))
             return 0
+        origin = [] if result is None else await origin_lines(client.store, result)
+        replays = await replays_table(client.store, rollout)
         out = console()
         if status.state == _RUNNING:
             _show_status(out, status)
         if result is not None:
-            _show_result(out, result, client.store.where)
+            _show_result(out, result, client.store.where, origin)
+        if replays is not None:
+            out.print()
+            out.print(replays)
         _link(out, client.settings.temporal_ui, client.settings.temporal_namespace, rollout)
     sys.stdout.flush()
     return 0
@@ -49,13 +59,17 @@ def _show_status(out: Console, status: RolloutStatus) -> None:
     _field(out, "started", f"{status.started_at:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def _show_result(out: Console, result: RolloutResult, store: str) -> None:
+def _show_result(
+    out: Console, result: RolloutResult, store: str, origin: list[tuple[str, str]]
+) -> None:
     _field(out, "rollout", result.rollout)
     status, reason = str(result.status), str(result.stop_reason)
     _field(out, "status", status if reason == status else f"{status}, {reason}")
     _field(out, "task", f"{result.spec.task.name}  {result.task_digest[:12]}")
     _field(out, "agent", f"{result.agent} {result.agent_version or ''}")
     _field(out, "model", result.spec.endpoint or "none")
+    for name, value in origin:
+        _field(out, name, value)
     _field(out, "reward", _rewards(result))
     if result.failure is not None:
         failed = result.failure

@@ -13,10 +13,12 @@ import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from rolldock.store.backend import Backend
+from rolldock.store.backend import Backend, Entry
 
 LARGE_BYTES: Final = 256 * 1024
 """From here on a record is read and written off the event loop."""
@@ -51,9 +53,53 @@ class Directory(Backend):
             return None
 
     async def names(self, prefix: str, after: str | None) -> AsyncIterator[str]:
-        for name in await asyncio.to_thread(lambda: list(self._below(prefix))):
+        for name, _ in await asyncio.to_thread(lambda: list(self._below(prefix))):
             if after is None or name > after:
                 yield name
+
+    async def entries(self, prefix: str) -> AsyncIterator[Entry]:
+        for entry in await asyncio.to_thread(lambda: list(self._entries(prefix))):
+            yield entry
+
+    async def entry(self, name: str) -> Entry | None:
+        try:
+            return _entry(name, os.stat(self._path(name)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    async def renew(self, name: str, content: bytes) -> None:
+        path = self._path(name)
+        while True:
+            try:
+                os.utime(path)
+                return
+            except FileNotFoundError:
+                if await self.create(name, content):
+                    return
+
+    async def delete(self, name: str) -> None:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(self._path(name))
+
+    async def delete_unless_newer(self, name: str, than: datetime) -> bool:
+        path = self._path(name)
+        found = await self.entry(name)
+        if found is None or found.written_at >= than:
+            return False
+        # Under another name it can be renewed no more: what its age is then, it remains.
+        aside = f"{path}#{next(self._numbers)}"
+        try:
+            os.rename(path, aside)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        try:
+            if _entry(name, os.stat(aside)).written_at < than:
+                return True
+            with suppress(FileExistsError):
+                os.link(aside, path)
+            return False
+        finally:
+            os.unlink(aside)
 
     def _path(self, name: str) -> str:
         if _NAME.fullmatch(name) is None:
@@ -89,15 +135,24 @@ class Directory(Backend):
                 # A process that was killed while it wrote has left it.
                 continue
 
-    def _below(self, prefix: str) -> Iterator[str]:
-        """Names below a prefix; what vanishes meanwhile was never a record."""
+    def _entries(self, prefix: str) -> Iterator[Entry]:
+        for name, found in self._below(prefix):
+            with suppress(FileNotFoundError):
+                yield _entry(name, found.stat(follow_symlinks=False))
+
+    def _below(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Files below a prefix by their names; what vanishes meanwhile is left out."""
         try:
-            entries = list(os.scandir(self._path(prefix)))
+            found = list(os.scandir(self._path(prefix)))
         except (FileNotFoundError, NotADirectoryError):
             return
-        for entry in entries:
+        for entry in found:
             name = f"{prefix}/{entry.name}"
             if entry.is_dir():
                 yield from self._below(name)
             elif entry.is_file() and _STAGED.fullmatch(entry.name) is None:
-                yield name
+                yield name, entry
+
+
+def _entry(name: str, status: os.stat_result) -> Entry:
+    return Entry(name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))

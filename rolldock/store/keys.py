@@ -50,9 +50,43 @@ def trace(attempt: str) -> str:
     return f"sessions/{attempt}/trace"
 
 
+SESSIONS: Final = "sessions"
+"""Where the session logs and traces of attempts are."""
+
+
+def recording(attempt: str) -> str:
+    """Where the session log and the trace of an attempt are."""
+    return f"{SESSIONS}/{attempt}"
+
+
+def recorded_attempt(trace: str) -> str:
+    """The attempt whose trace has this name; a rollout that only graded names an earlier one's."""
+    return trace.split("/")[1]
+
+
+def recording_deleted(attempt: str) -> str:
+    """The mark that an attempt's session log and trace were deleted, which stays in their place."""
+    return f"{recording(attempt)}/deleted"
+
+
+EXPIRED: Final = "expired"
+"""How far the recordings of ended rollouts were deleted, day by day."""
+EXPIRED_ALL: Final = "all"
+
+
+def expired(day: str, n_rollouts: int | None) -> str:
+    """The mark that of a day's rollouts, in order of their names, so many have no recordings any
+    more; None: all. Later marks sort after earlier ones."""
+    return f"{EXPIRED}/{day}/{EXPIRED_ALL if n_rollouts is None else f'{n_rollouts:09}'}"
+
+
+RESULTS: Final = "results"
+"""Where the results of all rollouts are."""
+
+
 def result(rollout: str) -> str:
     """The committed result of a rollout."""
-    return f"results/{segment(rollout)}"
+    return f"{RESULTS}/{segment(rollout)}"
 
 
 def replays(origin: str) -> str:
@@ -143,7 +177,16 @@ def agent_archive(name: str, version: str, machine: str, recipe: str) -> str:
     return f"{AGENTS}/{segment(name)}/{segment(version)}/{segment(machine)}/{recipe}"
 
 
+INDEX: Final = "index"
+"""Where the index entries are, by day and experiment."""
+
+
+def index_day(day: str) -> str:
+    """Where the index entries of the rollouts are that ended on a day, `YYYY-MM-DD` in UTC."""
+    return f"{INDEX}/{day}"
+
+
 def index(ended_at: datetime, experiment: str, rollout: str) -> str:
     """The index entry of a result, under its day in UTC."""
     day = ended_at.astimezone(UTC)
-    return f"index/{day:%Y-%m-%d}/{segment(experiment)}/{segment(rollout)}"
+    return f"{index_day(f'{day:%Y-%m-%d}')}/{segment(experiment)}/{segment(rollout)}"

@@ -1,12 +1,14 @@
 """Records in an object store, or in whatever else obstore opens by a URL."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import datetime
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import ObjectStore
 
-from rolldock.store.backend import Backend
+from rolldock.store.backend import Backend, Entry
 
 
 class Objects(Backend):
@@ -30,8 +32,37 @@ class Objects(Backend):
             return None
 
     async def names(self, prefix: str, after: str | None) -> AsyncIterator[str]:
+        async for entry in self._list(prefix, after):
+            yield entry.name
+
+    def entries(self, prefix: str) -> AsyncIterator[Entry]:
+        return self._list(prefix, None)
+
+    async def entry(self, name: str) -> Entry | None:
+        try:
+            found = await obstore.head_async(self._objects, name)
+        except FileNotFoundError:
+            return None
+        return Entry(name, found["size"], found["last_modified"])
+
+    async def renew(self, name: str, content: bytes) -> None:
+        await obstore.put_async(self._objects, name, content, mode="overwrite")
+
+    async def delete(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            await obstore.delete_async(self._objects, name)
+
+    async def delete_unless_newer(self, name: str, than: datetime) -> bool:
+        # No conditional delete everywhere: what is renewed within this one request is lost.
+        found = await self.entry(name)
+        if found is None or found.written_at >= than:
+            return False
+        await self.delete(name)
+        return True
+
+    async def _list(self, prefix: str, after: str | None) -> AsyncIterator[Entry]:
         # obstore's overload for Arrow batches is untyped without that package.
         listing = obstore.list(self._objects, prefix, offset=after)  # pyright: ignore[reportUnknownMemberType]
         async for batch in listing:
             for entry in batch:
-                yield entry["path"]
+                yield Entry(entry["path"], entry["size"], entry["last_modified"])

@@ -6,7 +6,7 @@ every rollout can be found again by its id.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 from typing import Final, Self
 
@@ -14,6 +14,8 @@ from pydantic import JsonValue
 from temporalio.client import Client as Temporal
 
 from rolldock.harbor.task import Task, read_task
+from rolldock.index.cache import IndexCache
+from rolldock.index.place import cache_file
 from rolldock.models.endpoint import Endpoint, EngineMode, LogprobsMode
 from rolldock.models.reaping import SweepReport, SweepRequest, SweptSandbox
 from rolldock.models.result import IndexEntry, RolloutResult
@@ -35,15 +37,20 @@ from rolldock.trainer.endpoints import (
 )
 from rolldock.trainer.handle import RolloutHandle
 from rolldock.trainer.housekeeping import OwnedSandbox
-from rolldock.trainer.live import LiveRollout, list_live
+from rolldock.trainer.live import LiveQuery, LiveRollout, count_live, list_live
+from rolldock.trainer.logs import LogPiece
+from rolldock.trainer.origins import link_origin
 from rolldock.trainer.patience import patiently
-from rolldock.trainer.reading import list_finished, read_trace
+from rolldock.trainer.reading import LogQuery, list_finished, read_logs, read_trace
+from rolldock.trainer.replay_request import ReplayRequest
+from rolldock.trainer.replaying import replay
 from rolldock.trainer.running import run_many
 from rolldock.trainer.specs import build_spec, spec_digest
 from rolldock.trainer.starting import (
     check_attached,
     check_same,
     check_startable,
+    hold_task,
     start_workflow,
 )
 
@@ -127,8 +134,9 @@ class Client:
         """Start a rollout, or re-attach to the one that has this id and this spec.
 
         Raises:
-            UsageError: the id belongs to another spec, the endpoint is unknown, or the sandbox
-                would have to live longer than the provider allows.
+            UsageError: the id belongs to another spec, the endpoint is unknown, the task's bundle
+                is not in the store, or the sandbox would have to live longer than the provider
+                allows.
             UnavailableError: Temporal stayed away for minutes; a restart of it is waited out.
         """
         handle, wanted = self.handle(spec.id), spec_digest(spec)
@@ -137,8 +145,12 @@ class Client:
             check_same(spec, wanted, done)
             return handle
         await check_startable(self.store, self.settings, spec)
+        await hold_task(self.store, spec)
+        origins = await link_origin(self.store, spec)
         # The id makes it safe to ask again: a start whose answer was lost is found, not repeated.
-        await patiently(lambda: start_workflow(self.temporal, self.settings, spec, wanted), spec.id)
+        await patiently(
+            lambda: start_workflow(self.temporal, self.settings, spec, wanted, origins), spec.id
+        )
         await patiently(lambda: check_attached(self.temporal, spec, wanted), spec.id)
         return handle
 
@@ -158,13 +170,44 @@ class Client:
         """
         return run_many(self._run_one, specs, max_in_flight)
 
-    async def live(self) -> list[LiveRollout]:
-        """The open rollouts, newest first."""
-        return await list_live(self.temporal)
+    async def replay(self, origins: Iterable[str], request: ReplayRequest) -> list[RolloutHandle]:
+        """Start replays of ended rollouts, each a rollout of its own that names its origin.
+
+        The same request again, with its `id`, re-attaches.
+
+        Raises:
+            ReplaysRefusedError: some cannot be replayed; the replays of the others were started,
+                and the error has their handles.
+            UsageError: the directory of other tests is no task.
+            UnavailableError: Temporal or the store does not answer.
+        """
+        return await replay(self.store, self.start, origins, request)
+
+    async def live(
+        self, query: LiveQuery | None = None, limit: int | None = None
+    ) -> list[LiveRollout]:
+        """The open rollouts, newest first; only those of a query, and so many at most."""
+        return await list_live(self.temporal, query, limit)
+
+    async def count_live(self, query: LiveQuery | None = None) -> int:
+        """How many rollouts are open."""
+        return await count_live(self.temporal, query)
 
     def finished(self, experiment: str | None = None) -> AsyncIterator[IndexEntry]:
         """The index's entries, in no particular order."""
         return list_finished(self.store, experiment)
+
+    @asynccontextmanager
+    async def index(self) -> AsyncGenerator[IndexCache, None]:
+        """The ended rollouts, to be filtered, sorted and counted: refreshed when it is entered.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        path = cache_file(self.settings.cache, self.store.where)
+        with closing(IndexCache.open(self.store, path)) as cache:
+            await cache.refresh()
+            yield cache
 
     async def trace(self, rollout: str) -> Trace:
         """The sealed trace of a rollout's last attempt.
@@ -173,6 +216,27 @@ class Client:
             UsageError: there is no such rollout, no result yet, or no model was called.
         """
         return await read_trace(self.store, self.handle(rollout))
+
+    async def logs(
+        self, rollout: str, query: LogQuery | None = None
+    ) -> AsyncGenerator[LogPiece, None]:
+        """The logs of a rollout that runs or has ended, piece by piece.
+
+        Raises:
+            UsageError: there is no such rollout, attempt or log.
+        """
+        async with self._sandboxes() as sandboxes:
+            pieces = read_logs(
+                self.handle(rollout),
+                self.store,
+                self.temporal,
+                sandboxes,
+                self.deployment,
+                query or LogQuery(),
+            )
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
 
     async def samples(self, rollout: str) -> list[Sample]:
         """What a rollout's last attempt gives to train on; none where no turn has token ids.

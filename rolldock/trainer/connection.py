@@ -1,6 +1,8 @@
 """Reaching Temporal: one way for client, worker and tests, with one data converter."""
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Final
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
@@ -13,9 +15,15 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError
 
-from rolldock.errors import UnavailableError
+from rolldock.errors import UnavailableError, UsageError
 from rolldock.models import names
+from rolldock.models.names import AttributeType
 from rolldock.settings import Settings
+
+_TYPES: Final[Mapping[AttributeType, IndexedValueType.ValueType]] = {
+    AttributeType.KEYWORD: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    AttributeType.KEYWORD_LIST: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+}
 
 
 @cache
@@ -58,22 +66,40 @@ async def deployment_of(temporal: Temporal) -> str:
 
 
 async def missing_attributes(temporal: Temporal) -> list[str]:
-    """The search attributes that `rolldock init` has yet to create."""
+    """The search attributes that `rolldock init` has yet to create.
+
+    Raises:
+        UsageError: one of these names is taken by an attribute of another type.
+    """
     listed = await temporal.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=temporal.namespace)
     )
-    return [name for name in names.SEARCH_ATTRIBUTES if name not in listed.custom_attributes]
+    missing: list[str] = []
+    for name, wanted in names.SEARCH_ATTRIBUTES.items():
+        found = listed.custom_attributes.get(name)
+        if found is None:
+            missing.append(name)
+        elif found != _TYPES[wanted]:
+            raise UsageError(
+                f"search attribute {name} has another type in namespace {temporal.namespace}, and "
+                f"has to be a {wanted}: remove it with `temporal operator search-attribute remove "
+                f"--name {name}`, then run `rolldock init`"
+            )
+    return missing
 
 
 async def add_attributes(temporal: Temporal) -> list[str]:
-    """Create the search attributes that are missing, and name them."""
+    """Create the search attributes that are missing, and name them.
+
+    Raises:
+        UsageError: one of these names is taken by an attribute of another type.
+    """
     missing = await missing_attributes(temporal)
     if missing:
-        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
         await temporal.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
                 namespace=temporal.namespace,
-                search_attributes=dict.fromkeys(missing, keyword),
+                search_attributes={name: _TYPES[names.SEARCH_ATTRIBUTES[name]] for name in missing},
             )
         )
     return missing

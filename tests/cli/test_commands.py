@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rolldock.cli import agents, cancel, endpoints, ls, sandboxes, show, trace
+from rolldock.cli.filters import Filters
 from rolldock.cli.run import RunRequest, run
 from rolldock.cli.stack.stack import Stack
 from rolldock.errors import UsageError
@@ -90,10 +91,12 @@ async def test_a_rollout_is_listed_and_shown(client: Client, say: "Say") -> None
     table = await say(run(request))
     assert "agent_completed" in table
     rollout = "seen/hello-world/bash/seen/0"
-    listed = await say(ls.ls("seen", as_json=False))
+    listed = await say(ls.ls(Filters(experiment="seen")))
     [row] = [line.split() for line in listed.splitlines() if line.startswith(rollout)]
     assert row[1:5] == ["completed", "1", "agent_completed", "3"]
-    assert json.loads(await say(ls.ls("seen", as_json=True)))["rollout"] == rollout
+    assert (
+        json.loads(await say(ls.ls(Filters(experiment="seen"), as_json=True)))["rollout"] == rollout
+    )
     shown = await say(show.show(rollout, as_json=False))
     assert "await_agent" in shown
     assert "/blobs/" in shown

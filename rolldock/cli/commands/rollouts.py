@@ -6,8 +6,14 @@ from typing import Annotated
 
 import typer
 
+from rolldock.cli import completion
+from rolldock.cli.commands import filters as choose
+
 _Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
-_Id = Annotated[str, typer.Argument(metavar="ID", help="The rollout's id.")]
+_Id = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="The rollout's id.", autocompletion=completion.rollouts),
+]
 
 
 class DeliveryChoice(StrEnum):
@@ -67,6 +73,9 @@ def run(
     tell_deadline: Annotated[
         bool, typer.Option(help="Tell the agent when its time is over.")
     ] = False,
+    keep_workspace: Annotated[
+        bool, typer.Option(help="Keep what the agent leaves, for `replay --from grade`.")
+    ] = False,
     max_in_flight: Annotated[int, typer.Option(min=1, help="Rollouts at once.")] = 32,
     delivery: Annotated[
         DeliveryChoice, typer.Option(help="Whole turns, or as they come.")
@@ -105,6 +114,7 @@ def run(
                 agent_version=agent_version,
                 agent_env=tuple(agent_env or ()),
                 tell_deadline=tell_deadline,
+                keep_workspace=keep_workspace,
                 max_in_flight=max_in_flight,
                 delivery=delivery.value,
                 as_json=as_json,
@@ -114,14 +124,40 @@ def run(
 
 
 def ls(
-    experiment: Annotated[str | None, typer.Option(help="Only this experiment.")] = None,
+    experiment: choose.Experiment = None,
+    group: choose.Group = None,
+    task: choose.Task = None,
+    agent: choose.Agent = None,
+    endpoint: choose.Endpoint = None,
+    status: choose.Status = None,
+    cause: choose.Cause = None,
+    stage: choose.Stage = None,
+    stop_reason: choose.StopReason = None,
+    replay_of: choose.ReplayOf = None,
+    reward_below: choose.RewardBelow = None,
+    reward_above: choose.RewardAbove = None,
+    since: choose.Since = None,
+    until: choose.Until = None,
+    running: Annotated[bool, typer.Option("--running", help="Only those that run.")] = False,
+    sort: Annotated[
+        str,
+        typer.Option(
+            metavar="FIELD",
+            help="Of --json, such as reward, seconds, n_turns; -FIELD: descending.",
+        ),
+    ] = "-ended_at",
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="Rows of either kind at most; 0: all.")
+    ] = 50,
     as_json: _Json = False,
 ) -> None:
-    """List the rollouts that run and those that have ended."""
+    """List rollouts: those that run, then those that have ended, the newest first."""
     from rolldock.cli import ls as action
+    from rolldock.cli.filters import filters
     from rolldock.cli.perform import perform
 
-    perform(action.ls(experiment, as_json=as_json))
+    chosen = filters(locals())
+    perform(action.ls(chosen, sort=sort, limit=limit, running=running, as_json=as_json))
 
 
 def show(rollout: _Id, as_json: _Json = False) -> None:

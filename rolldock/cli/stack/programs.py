@@ -88,6 +88,7 @@ class Programs:
             "ROLLDOCK_SECRET_FILE": str(self._home.secret_file),
             "ROLLDOCK_GATEWAY_URL": GATEWAY_IN_SANDBOX,
             "ROLLDOCK_DEFAULT_IMAGE": "host",
+            "ROLLDOCK_CACHE": str(self._home.root / "cache"),
             "ROLLDOCK_AGENT_CACHE": str(self._options.agent_cache),
             "PRIME_API_BASE_URL": f"http://127.0.0.1:{self._ports[Port.SANDBOXD]}",
             "PRIME_API_KEY": self._api_key,
