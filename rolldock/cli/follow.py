@@ -73,6 +73,7 @@ async def _specs(client: Client, prepared: Prepared, tasks: list[Task]) -> list[
             sampling=Sampling(temperature=request.temperature, max_tokens=request.max_tokens),
             attempts=request.attempts,
             tell_deadline=request.tell_deadline,
+            keep_workspace=request.keep_workspace,
         )
         for task in tasks
         for sample in range(request.samples)

@@ -23,6 +23,7 @@ class RunRequest(Contract):
     agent_config: Path | None = None
     agent_env: tuple[str, ...] = ()
     tell_deadline: bool = False
+    keep_workspace: bool = False
     model: str | None = None
     model_url: str | None = None
     api_key_env: str | None = None
