@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from rolldock.cli.connection import connected
 from rolldock.cli.text import plain
+from rolldock.message_text import message_text
 from rolldock.models.session import TurnError
 from rolldock.models.trace import Trace
 from rolldock.models.turn import Turn
@@ -76,26 +77,11 @@ def _message(message: JsonValue) -> list[str]:
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     if isinstance(reasoning, str) and reasoning:
         lines += ["  (reasoning)", *_indented(reasoning)]
-    lines += _indented(_content(message.get("content")))
+    lines += _indented(message_text(message.get("content")))
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
         lines += _indented(_call(call))
     return lines
-
-
-def _content(content: JsonValue) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    if isinstance(content, list):
-        return "\n".join(_part(part) for part in content)
-    return json.dumps(content, ensure_ascii=False)
-
-
-def _part(part: JsonValue) -> str:
-    if isinstance(part, dict) and isinstance(part.get("text"), str):
-        return str(part["text"])
-    kind = part.get("type", "part") if isinstance(part, dict) else "part"
-    return f"<{kind}, {len(json.dumps(part))} bytes>"
 
 
 def _call(call: JsonValue) -> str:

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from rolldock.exports.branches import Branch
 from rolldock.exports.conversation import conversation
 from rolldock.exports.material import Recorded
+from rolldock.message_text import message_text
 from rolldock.models.base import JsonObject
 from rolldock.models.turn import Turn
 
@@ -74,7 +75,7 @@ def _add_message(made: list[Step], message: JsonValue, copied: bool) -> None:
     source = "user" if role == "user" else "agent" if role == "assistant" else "system"
     # An answer that the agent brings along was sampled elsewhere, if at all.
     extra: JsonObject = {"is_copied_context": True} if copied or source == "agent" else {}
-    step = Step(len(made) + 1, source, text(said.get("content")), extra)
+    step = Step(len(made) + 1, source, message_text(said.get("content")), extra)
     if source == "agent":
         step.fields |= _spoken(step, said)
     made.append(step)
@@ -82,7 +83,7 @@ def _add_message(made: list[Step], message: JsonValue, copied: bool) -> None:
 
 def _observe(made: list[Step], said: JsonObject) -> None:
     """Put a tool's message to the call that it answers, the newest of that id."""
-    call, content = said.get("tool_call_id"), text(said.get("content"))
+    call, content = said.get("tool_call_id"), message_text(said.get("content"))
     for step in reversed(made):
         if isinstance(call, str) and call in step.calls:
             step.results.append({"source_call_id": call, "content": content})
@@ -91,7 +92,7 @@ def _observe(made: list[Step], said: JsonObject) -> None:
 
 
 def _turn_step(number: int, recorded: Recorded, turn: Turn, copied: bool) -> Step:
-    step = Step(number, "agent", text(turn.message.get("content")), turn=turn)
+    step = Step(number, "agent", message_text(turn.message.get("content")), turn=turn)
     step.fields["timestamp"] = turn.ended_at.isoformat()
     step.fields |= _spoken(step, turn.message)
     step.fields["metrics"] = _metrics(recorded, turn)
@@ -176,19 +177,3 @@ def _extra(turn: Turn) -> JsonObject:
             else {}
         ),
     }
-
-
-def text(content: JsonValue) -> str:
-    """A message's content as text; what is none is named with its size."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    if isinstance(content, list):
-        return "\n".join(_part(part) for part in content)
-    return json.dumps(content, ensure_ascii=False)
-
-
-def _part(part: JsonValue) -> str:
-    if isinstance(part, dict) and isinstance(part.get("text"), str):
-        return str(part["text"])
-    kind = part.get("type", "part") if isinstance(part, dict) else "part"
-    return f"[{kind}, {len(json.dumps(part))} bytes]"

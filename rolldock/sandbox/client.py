@@ -18,13 +18,12 @@ from prime_sandboxes import (
     CommandResponse,
     CreateSandboxRequest,
     Sandbox,
-    SandboxFileNotFoundError,
 )
 
 from rolldock.errors import StageError
 from rolldock.models.base import Contract
 from rolldock.models.failure import Cause
-from rolldock.sandbox.faults import is_unknown_sandbox, sandbox_faults, status_of
+from rolldock.sandbox.faults import is_absent_file, sandbox_faults, status_of
 from rolldock.sandbox.labels import Ownership, read_labels, write_labels
 
 _PAGE_SIZE: Final = 100
@@ -207,10 +206,8 @@ class Sandboxes:
                 local = Path(directory) / "file"
                 try:
                     await self._client.download_file(sandbox_id, path, str(local))
-                except SandboxFileNotFoundError:
-                    return None
                 except APIError as error:
-                    if status_of(error) != _NOT_FOUND or is_unknown_sandbox(error):
+                    if not is_absent_file(error):
                         raise
                     return None
                 return local.read_bytes()

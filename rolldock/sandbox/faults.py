@@ -20,6 +20,7 @@ from prime_sandboxes import (
     CommandTimeoutError,
     DownloadTimeoutError,
     PaymentRequiredError,
+    SandboxFileNotFoundError,
     SandboxImagePullError,
     SandboxNotRunningError,
     SandboxOOMError,
@@ -105,6 +106,13 @@ def is_unknown_sandbox(error: BaseException) -> bool:
     if response is None or response.status_code != _NOT_FOUND:
         return False
     return response.request.url.path.endswith("/auth")
+
+
+def is_absent_file(error: APIError) -> bool:
+    """Whether a sandbox that is there has no such file."""
+    if isinstance(error, SandboxFileNotFoundError):
+        return True
+    return status_of(error) == _NOT_FOUND and not is_unknown_sandbox(error)
 
 
 def _retry_after_seconds(error: BaseException) -> float | None:

@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator
 from typing import Final
 
-from prime_sandboxes import APIError, ReadFileResponse, SandboxFileNotFoundError
+from prime_sandboxes import APIError, ReadFileResponse
 
 from rolldock.errors import UsageError
 from rolldock.models.base import Contract
 from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.ending import agent_logs
-from rolldock.sandbox.faults import is_unknown_sandbox, sandbox_faults, status_of
+from rolldock.sandbox.faults import is_absent_file, sandbox_faults
 from rolldock.sandbox.jobs import job_id
 
 AGENT_LOGS: Final = ("agent-stdout.log", "agent-stderr.log")
@@ -19,7 +19,6 @@ _DIRECTORIES: Final = ("agent", "verifier", "artifacts")
 _TAIL_BYTES: Final = 64 * 1024
 """Shown of what a file had before anybody looked."""
 _PIECE_BYTES: Final = 1024 * 1024
-_NOT_FOUND: Final = 404
 _LONGEST_CHARACTER: Final = 4
 """Bytes of UTF-8."""
 
@@ -97,10 +96,8 @@ class Tails:
                 found = await self._sandboxes.sdk.read_file(
                     self._sandbox_id, self._paths[name], offset=offset, length=length
                 )
-            except SandboxFileNotFoundError:
-                return None
             except APIError as error:
-                if status_of(error) != _NOT_FOUND or is_unknown_sandbox(error):
+                if not is_absent_file(error):
                     raise
                 return None
         return found if found.offset is not None else _windowed(found, offset, length)
