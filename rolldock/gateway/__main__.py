@@ -4,6 +4,7 @@ The configuration is JSON in ROLLDOCK_GATEWAY_CONFIG; nothing is read from the c
 every user of the machine could read it too.
 """
 
+import asyncio
 import gc
 import os
 import socket
@@ -58,15 +59,13 @@ def read_config() -> GatewayConfig:
 
 def _serve(config: GatewayConfig) -> None:
     # Heavy imports: the parent must not need them.
-    import uvloop
-
     from rolldock.gateway.serve import serve
 
     gc.freeze()
     gc.set_threshold(*_COLLECTIONS)
     listener = socket.socket(fileno=int(os.environ[SOCKET_VARIABLE]))
     parent = os.environ.get(PARENT_VARIABLE)
-    uvloop.run(serve(config, listener, None if parent is None else int(parent)))
+    asyncio.run(serve(config, listener, None if parent is None else int(parent)))
 
 
 if __name__ == "__main__":

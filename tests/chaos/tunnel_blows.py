@@ -16,7 +16,8 @@ from tests.chaos.arena import ENDPOINT, Arena
 from tests.chaos.play import reaching
 from tests.chaos.tunnel import Tunnel
 from tests.chaos.verdict import Expected, Outcome, judge
-from tests.tunnel.keepers import CHECK_SECONDS, eventually
+from tests.eventually import eventually
+from tests.tunnel.keepers import CHECK_SECONDS
 from tests.tunnel.waiting import LET_GO, LONG_WAIT, waiting
 
 _PAUSE_SECONDS: Final = CHECK_SECONDS + 1.5

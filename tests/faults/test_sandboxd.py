@@ -14,7 +14,8 @@ from prime_sandboxes.exceptions import SandboxNotRunningError, SandboxOOMError
 from rolldock.errors import UsageError
 from rolldock.faults.client import FaultClient
 from rolldock.faults.model import Answer, Drop, Fault, Late
-from tests.sandboxd.support import API_KEY, Sdk, Server, end_completely, until
+from tests.eventually import eventually
+from tests.sandboxd.support import API_KEY, Sdk, Server, end_completely
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxd on bubblewrap needs root")
 
@@ -120,7 +121,7 @@ async def test_a_late_create(sdk: Sdk, faults: FaultClient) -> None:
     async def is_there() -> bool:
         return await listed(sdk, "late") != []
 
-    await until(is_there, "the late create took effect")
+    await eventually(is_there, "the late create took effect")
     assert time.monotonic() - started >= LATE_SECONDS
     await sdk.client.bulk_delete(labels=["late"])
 
@@ -136,7 +137,7 @@ async def test_a_lagging_listing(sdk: Sdk, faults: FaultClient) -> None:
     async def is_listed() -> bool:
         return await listed(sdk, "lag") == [made.id]
 
-    await until(is_listed, "the list shows it")
+    await eventually(is_listed, "the list shows it")
     second = await sdk.create(labels=["lag"])
     assert await listed(sdk, "lag") == [made.id]
     await faults.lag_listing(0)
@@ -200,7 +201,7 @@ async def test_a_command_whose_stream_is_lost(sdk: Sdk, faults: FaultClient) -> 
         await asyncio.gather(sdk.run(made.id, "echo $$ >> /tmp/ran"), return_exceptions=True)
         return len((await sdk.run(made.id, "cat /tmp/ran || true")).split()) >= 1
 
-    await until(has_run, "the command ran")
+    await eventually(has_run, "the command ran")
     counted = (await faults.state()).requests
     pattern = "/api/v1/gateway/{namespace}/{sandbox_id}/command_session.CommandSession/Start"
     assert counted[f"POST {pattern}"] >= 2

@@ -14,6 +14,7 @@ from rolldock.cli.stack.options import Port, StackOptions
 from rolldock.cli.stack.program import Program
 from rolldock.cli.stack.stack import Stack
 from rolldock.faults.client import FaultClient
+from tests.eventually import eventually
 
 PARENT = (
     "import signal, subprocess, sys;"
@@ -30,13 +31,6 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return ""
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def started(logs: Path) -> tuple[Child, int, int]:
@@ -58,9 +52,9 @@ async def test_pause_and_resume(tmp_path: Path) -> None:
     """A paused part does nothing, its own children neither; resumed, it goes on."""
     child, parent, grandchild = await started(tmp_path)
     child.pause()
-    await until(lambda: (state(parent), state(grandchild)) == ("T", "T"))
+    await eventually(lambda: (state(parent), state(grandchild)) == ("T", "T"))
     child.resume()
-    await until(lambda: "T" not in (state(parent), state(grandchild)))
+    await eventually(lambda: "T" not in (state(parent), state(grandchild)))
     await child.stop()
 
 
@@ -68,19 +62,19 @@ async def test_a_paused_part_can_be_stopped(tmp_path: Path) -> None:
     """Stopping does not wait for the time after which it would kill."""
     child, parent, grandchild = await started(tmp_path)
     child.pause()
-    await until(lambda: state(parent) == "T")
+    await eventually(lambda: state(parent) == "T")
     await asyncio.wait_for(child.stop(), 20)
-    await until(lambda: state(grandchild) in ("", "Z"))
+    await eventually(lambda: state(grandchild) in ("", "Z"))
 
 
 async def test_a_paused_part_can_be_killed(tmp_path: Path) -> None:
     """Nothing of it stays stopped for ever, and the supervisor starts it again."""
     child, parent, grandchild = await started(tmp_path)
     child.pause()
-    await until(lambda: state(grandchild) == "T")
+    await eventually(lambda: state(grandchild) == "T")
     child.kill()
     await asyncio.wait_for(child.ready(), 20)
-    await until(lambda: state(grandchild) in ("", "Z"))
+    await eventually(lambda: state(grandchild) in ("", "Z"))
     assert child.pid != parent
     await child.stop()
 

@@ -1,13 +1,12 @@
 """A real gateway process, a real model server, real clients."""
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from rolldock.models.spec import Delivery, Limits, Purpose, Sampling
 from rolldock.models.trace import Trace
 from rolldock.store import endpoints, keys
 from rolldock.store.store import Store
+from tests.eventually import eventually
 from tests.gateway.model_server import ModelServer
 from tests.gateway.native_server import KEY, NativeServer
 from tests.llama import llama_server
@@ -95,22 +95,6 @@ def gateway_process(
         process.terminate()
         process.wait(timeout=15)
         process.stdout.close()
-
-
-async def eventually(
-    condition: Callable[[], Awaitable[bool]] | Callable[[], bool], seconds: float = 15
-) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        TimeoutError: it never did.
-    """
-    async with asyncio.timeout(seconds):
-        while True:
-            holds = condition()
-            if holds if isinstance(holds, bool) else await holds:
-                return
-            await asyncio.sleep(0.01)
 
 
 @dataclass

@@ -13,7 +13,8 @@ from pydantic import JsonValue
 
 from rolldock.models.base import JsonObject
 from rolldock.models.session import TurnClaim
-from tests.gateway.conftest import World, eventually, is_alive
+from tests.eventually import eventually
+from tests.gateway.conftest import World, is_alive
 from tests.gateway.model_server import Plan
 from tests.gateway.test_anthropic import (
     TOOL,

@@ -11,7 +11,8 @@ from openai import APIConnectionError, PermissionDeniedError
 
 from rolldock.models.base import JsonObject
 from rolldock.models.session import EndReason, TurnClaim, TurnError
-from tests.gateway.conftest import World, eventually, gateway_process, is_alive
+from tests.eventually import eventually
+from tests.gateway.conftest import World, gateway_process, is_alive
 from tests.gateway.model_server import Plan
 
 BODY: JsonObject = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}

@@ -23,7 +23,8 @@ from rolldock.trainer.endpoints import (
     resume_endpoint,
     set_policy_version,
 )
-from tests.gateway.conftest import SECRET, World, close_clients, eventually, gateway_process
+from tests.eventually import eventually
+from tests.gateway.conftest import SECRET, World, close_clients, gateway_process
 from tests.gateway.model_server import ModelServer, Plan
 from tests.gateway.test_chat import user
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import aiohttp
 
 from rolldock.gateway.config import CONFIG_VARIABLE
-from tests.gateway.conftest import eventually, gateway_process, is_alive
+from tests.eventually import eventually
+from tests.gateway.conftest import gateway_process, is_alive
 
 
 def run_to_end(**config: object) -> "subprocess.CompletedProcess[str]":

@@ -10,7 +10,8 @@ import pytest
 from rolldock.models.base import JsonObject
 from rolldock.models.spec import Delivery, Limits, Sampling
 from rolldock.store import endpoints
-from tests.gateway.conftest import World, eventually
+from tests.eventually import eventually
+from tests.gateway.conftest import World
 from tests.gateway.native_bodies import NativePlan, text_block
 from tests.gateway.native_client import ask, claude, evaluated, post, said, shown
 from tests.gateway.native_server import KEY, NativeServer

@@ -20,12 +20,12 @@ import pytest
 from rolldock.gateway.tokens import session_of, sign_session
 from rolldock.models.session import EndReason
 from rolldock.store.store import Store
+from tests.eventually import eventually
 from tests.gateway.conftest import (
     SECRET,
     GatewayProcess,
     World,
     close_clients,
-    eventually,
     gateway_process,
 )
 from tests.gateway.model_server import ModelServer

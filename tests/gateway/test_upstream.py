@@ -20,11 +20,11 @@ from rolldock.models.session import TurnError
 from rolldock.models.spec import Delivery
 from rolldock.store.store import Store
 from tests.agents.launches import launched
+from tests.eventually import eventually
 from tests.gateway.conftest import (
     GatewayProcess,
     World,
     close_clients,
-    eventually,
     gateway_process,
 )
 from tests.gateway.model_server import ModelServer, Plan

@@ -1,6 +1,5 @@
 """A sandboxd process, the SDK's client and a TCP gateway, for the tests of this folder."""
 
-import asyncio
 import json
 import os
 import signal
@@ -8,13 +7,11 @@ import socket
 import socketserver
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from prime_sandboxes import AsyncSandboxClient, CreateSandboxRequest, Sandbox
 
 from rolldock.sandboxd.config import SandboxdConfig
@@ -22,17 +19,6 @@ from rolldock.sandboxd.config import SandboxdConfig
 API_KEY = "key-of-these-tests"
 DEADLINE_SECONDS = 15.0
 CHECKOUT = Path(__file__).parents[2]
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
-    """Wait until a condition holds; fail with `what` after the deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        result = condition()
-        if result if isinstance(result, bool) else await result:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"after {DEADLINE_SECONDS} s still not: {what}")
 
 
 def read_proc(pid: int | str, name: str) -> bytes:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from prime_sandboxes import APIError, SandboxCheckpoint
 
-from tests.sandboxd.support import Connect, Sdk, Server, until
+from tests.eventually import eventually
+from tests.sandboxd.support import Connect, Sdk, Server
 
 _MAKE = """
 set -e
@@ -185,6 +186,6 @@ async def test_a_sandbox_that_changes_or_ends_while_it_is_copied(
     async def has_failed() -> bool:
         return (await sdk.client.get_checkpoint(cut.id)).state == "FAILED"
 
-    await until(has_failed, "the checkpoint failed")
+    await eventually(has_failed, "the checkpoint failed")
     with pytest.raises(RuntimeError, match="its sandbox ended"):
         await asyncio.wait_for(sdk.client.wait_for_checkpoint(cut.id), timeout=5)

@@ -8,7 +8,8 @@ import pytest
 from prime_sandboxes import APIError, CommandTimeoutError
 from prime_sandboxes.exceptions import SandboxNotRunningError
 
-from tests.sandboxd.support import Sdk, Server, processes_with, read_proc, until
+from tests.eventually import eventually
+from tests.sandboxd.support import Sdk, Server, processes_with, read_proc
 
 
 async def test_output_and_exit_code(sdk: Sdk, sandbox: str) -> None:
@@ -81,7 +82,7 @@ async def test_timeout_ends_everything_the_command_started(sdk: Sdk, sandbox: st
     async def only_the_earlier() -> bool:
         return (await sdk.run(sandbox, "pgrep -x sleep | grep -vx 1")).split() == [earlier]
 
-    await until(only_the_earlier, "only what an earlier command left is alive")
+    await eventually(only_the_earlier, "only what an earlier command left is alive")
 
 
 async def test_cancelling_the_call_ends_the_command(sdk: Sdk, sandbox: str) -> None:
@@ -91,18 +92,18 @@ async def test_cancelling_the_call_ends_the_command(sdk: Sdk, sandbox: str) -> N
     async def is_on() -> bool:
         return (await sdk.client.execute_command(sandbox, "test -e /tmp/on")).exit_code == 0
 
-    await until(is_on, "the command runs")
+    await eventually(is_on, "the command runs")
     call.cancel()
     # The SDK turns a cancellation into an APIError.
     await asyncio.gather(call, return_exceptions=True)
-    await until(lambda: not processes_with(b"sleep\0004711"), "the command is gone")
+    await eventually(lambda: not processes_with(b"sleep\0004711"), "the command is gone")
 
 
 async def test_deleting_under_a_command_is_not_running(sdk: Sdk) -> None:
     """A command whose sandbox is deleted fails as such, not with exit code 137."""
     made = await sdk.create()
     call = asyncio.create_task(sdk.client.execute_command(made.id, "sleep 4712"))
-    await until(lambda: bool(processes_with(b"sleep\0004712")), "the command runs")
+    await eventually(lambda: bool(processes_with(b"sleep\0004712")), "the command runs")
     await sdk.client.delete(made.id)
     with pytest.raises(SandboxNotRunningError):
         await call
@@ -129,7 +130,7 @@ async def test_killing_a_live_process_takes_its_children(sdk: Sdk, sandbox: str)
     await process.kill()
     assert await process.wait() == 128 + 9
     await process.aclose()
-    await until(lambda: not processes_with(b"sleep\000471"), "no child is left")
+    await eventually(lambda: not processes_with(b"sleep\000471"), "no child is left")
 
 
 async def test_fifty_commands_at_once(sdk: Sdk, sandbox: str) -> None:
@@ -146,7 +147,7 @@ async def test_the_entrance_comes_back(sdk: Sdk, server: Server, sandbox: str) -
     servers = processes_with(b"rolldock.sandboxd.inside.server")
     [own] = [pid for pid in servers if parent in read_proc(pid, "status")]
     os.kill(own, 9)
-    await until(lambda: not read_proc(own, "cmdline"), "the fork server is dead")
+    await eventually(lambda: not read_proc(own, "cmdline"), "the fork server is dead")
     assert await sdk.run(sandbox, "echo still here") == "still here\n"
     await process.write_stdin(b"\n")
     assert await process.wait() == 6

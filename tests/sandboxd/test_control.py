@@ -11,7 +11,8 @@ from prime_sandboxes.core import UnauthorizedError
 from prime_sandboxes.exceptions import SandboxTimeoutError
 
 from rolldock.sandboxd.network import GATEWAY_HOST
-from tests.sandboxd.support import API_KEY, Sdk, Server, processes_with, until
+from tests.eventually import eventually
+from tests.sandboxd.support import API_KEY, Sdk, Server, processes_with
 
 
 async def test_a_created_sandbox_runs(sdk: Sdk) -> None:
@@ -43,7 +44,7 @@ async def test_an_abandoned_create_is_found_by_its_key(sdk: Sdk, server: Server)
     """A client that goes away during the boot finds the sandbox with its next try."""
     call = asyncio.create_task(sdk.create(idempotency_key="attempt-2", labels=["abandoned"]))
     before = len(server.records())
-    await until(lambda: call.done() or len(server.records()) > before, "the boot began")
+    await eventually(lambda: call.done() or len(server.records()) > before, "the boot began")
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
     made = await sdk.create(idempotency_key="attempt-2", labels=["abandoned"])
@@ -122,7 +123,7 @@ async def test_lifetime(sdk: Sdk) -> None:
     with pytest.raises(SandboxTimeoutError):
         await sdk.client.execute_command(made["id"], "sleep 60")
     assert (await sdk.client.get(made["id"])).status == "TIMEOUT"
-    await until(lambda: not processes_with(made["id"].encode()), "its processes are gone")
+    await eventually(lambda: not processes_with(made["id"].encode()), "its processes are gone")
 
 
 async def test_a_sandbox_that_dies_is_noticed(sdk: Sdk, server: Server) -> None:
@@ -136,7 +137,7 @@ async def test_a_sandbox_that_dies_is_noticed(sdk: Sdk, server: Server) -> None:
     async def is_error() -> bool:
         return (await sdk.client.get(made.id)).status == "ERROR"
 
-    await until(is_error, "the death was noticed")
+    await eventually(is_error, "the death was noticed")
     assert (await sdk.client.get(made.id)).error_type == "SANDBOX_DIED"
 
 

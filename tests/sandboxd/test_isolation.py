@@ -11,7 +11,8 @@ import pytest
 
 from rolldock.sandboxd.capabilities import CAPABILITY_MASK
 from rolldock.sandboxd.network import GATEWAY_HOST, GATEWAY_PORT
-from tests.sandboxd.support import CHECKOUT, Sdk, Server, until
+from tests.eventually import eventually
+from tests.sandboxd.support import CHECKOUT, Sdk, Server
 
 _WRITE_BACK = "write_back() { read -r value < $1; echo $value > $1; }; write_back"
 _STATUS = "grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp):'"
@@ -213,7 +214,7 @@ async def test_the_entering_process_cannot_be_inspected(sdk: Sdk, sandbox: str) 
     async def is_inside() -> bool:
         return (await sdk.run(sandbox, f"{find}; true")) != ""
 
-    await until(is_inside, "the upload is inside")
+    await eventually(is_inside, "the upload is inside")
     inside = (await sdk.run(sandbox, find)).strip()
     for look in ("cat {}/environ", "ls {}/fd/", "head -c 1 {}/maps", "head -c 1 {}/mem"):
         command = look.format(f"/proc/{inside}") + " | grep -q ."

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from prime_sandboxes import APIError, BackgroundJob
 
-from tests.sandboxd.support import Sdk, until
+from tests.eventually import eventually
+from tests.sandboxd.support import Sdk
 
 
 async def test_a_job_runs_and_ends(sdk: Sdk, sandbox: str) -> None:
@@ -19,7 +20,7 @@ async def test_a_job_runs_and_ends(sdk: Sdk, sandbox: str) -> None:
     async def is_completed() -> bool:
         return (await sdk.client.get_background_job_statuses([job]))[0].completed
 
-    await until(is_completed, "the job has ended")
+    await eventually(is_completed, "the job has ended")
     [status] = await sdk.client.get_background_jobs([job])
     assert (status.exit_code, status.stdout, status.stderr) == (4, "out\n", "err\n")
     assert await sdk.client.get_background_job(sandbox, job) == status
@@ -67,6 +68,6 @@ async def test_many_jobs_in_one_batch(sdk: Sdk, sandbox: str) -> None:
         states = await sdk.client.get_background_job_statuses(list(jobs))
         return all(state.completed for state in states)
 
-    await until(all_completed, "all jobs have ended")
+    await eventually(all_completed, "all jobs have ended")
     states = await sdk.client.get_background_job_statuses(list(jobs))
     assert [state.exit_code for state in states] == list(range(8))

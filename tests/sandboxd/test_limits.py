@@ -18,7 +18,8 @@ from rolldock.models.failure import Cause
 from rolldock.sandbox.faults import sandbox_faults
 from rolldock.sandboxd.cgroups import Groups
 from rolldock.sandboxd.cgroups_hierarchy import Controller
-from tests.sandboxd.support import API_KEY, Connect, Server, until
+from tests.eventually import eventually
+from tests.sandboxd.support import API_KEY, Connect, Server
 
 _GB = 1 << 30
 _EAT = "python3 -c 'x = bytearray(400 << 20); x[::4096] = b\"x\" * len(x[::4096])'"
@@ -116,7 +117,7 @@ async def test_a_job_out_of_memory_has_no_exit_code(limited: Server, connect: Co
         assert not status.completed
         return False
 
-    await until(is_refused, "the sandbox has ended")
+    await eventually(is_refused, "the sandbox has ended")
     with pytest.raises(SandboxOOMError):
         await sdk.client.execute_command(made.id, "true")
 
@@ -127,7 +128,7 @@ async def test_out_of_memory_that_nobody_asks_for(limited: Server, connect: Conn
     sdk = await connect(limited)
     made = await sdk.create(memory_gb=0.2)
     await sdk.run(made.id, f"(sleep 0.3; {_EAT}) > /dev/null 2>&1 &")
-    await until(lambda: limited.records() == [], "the sandbox has ended")
+    await eventually(lambda: limited.records() == [], "the sandbox has ended")
     assert (await sdk.client.get(made.id)).error_type == "OOM_KILLED"
 
 
@@ -143,10 +144,10 @@ async def test_out_of_memory_while_sandboxd_is_down(limited: Server, connect: Co
     limited.end(signal.SIGKILL)
     await AsyncPath(f"/proc/{record['process']['pid']}/root/go").touch()
     counters = ("memory.oom_control", "memory.events")
-    await until(lambda: "oom_kill 1" in _read(made.id, *counters), "a process was killed")
+    await eventually(lambda: "oom_kill 1" in _read(made.id, *counters), "a process was killed")
     limited.start()
     sdk = await connect(limited)
-    await until(lambda: limited.records() == [], "the sandbox has ended")
+    await eventually(lambda: limited.records() == [], "the sandbox has ended")
     assert (await sdk.client.get(made.id)).error_type == "OOM_KILLED"
     assert _group_directories(made.id) == []
 
@@ -158,7 +159,7 @@ async def test_a_fork_bomb_stays_in_its_sandbox(limited: Server, connect: Connec
     bombed, neighbour = await asyncio.gather(sdk.create(cpu_cores=0.2), sdk.create())
     await sdk.run(bombed.id, "(bomb() { bomb | bomb & }; bomb) > /dev/null 2>&1 &")
     refusals = "pids.events"
-    await until(lambda: not _read(bombed.id, refusals).endswith(" 0"), "a fork was refused")
+    await eventually(lambda: not _read(bombed.id, refusals).endswith(" 0"), "a fork was refused")
     assert int(_read(bombed.id, "pids.current")) <= 64 + 1
     assert await sdk.run(neighbour.id, "echo fine | cat") == "fine\n"
     assert await sdk.run(bombed.id, "echo entered") == "entered\n"
@@ -191,7 +192,7 @@ async def test_everything_is_in_the_group(limited: Server, connect: Connect) -> 
     async def job_shows_it() -> bool:
         return (await sdk.run(made.id, f"cat {job.stdout_log_file}")).count(made.id) == n_groups
 
-    await until(job_shows_it, "the job is in the groups")
+    await eventually(job_shows_it, "the job is in the groups")
     assert await sdk.run(made.id, "grep -c cgroup /proc/self/mounts || true") == "0\n"
 
 
@@ -205,7 +206,7 @@ async def test_groups_end_with_their_sandbox(limited: Server, connect: Connect) 
     await sdk.client.delete(deleted.id)
     assert _group_directories(deleted.id) == []
     short_lived = await _create_short_lived(limited, seconds=0.6)
-    await until(lambda: _group_directories(short_lived) == [], "its lifetime is over")
+    await eventually(lambda: _group_directories(short_lived) == [], "its lifetime is over")
     with pytest.raises(SandboxTimeoutError):
         await sdk.client.execute_command(short_lived, "true")
 

@@ -10,7 +10,8 @@ from prime_sandboxes import APIError
 from prime_sandboxes.exceptions import SandboxNotRunningError
 
 from rolldock.sandboxd.network import GATEWAY_HOST, GATEWAY_PORT
-from tests.sandboxd.support import Connect, Gateway, Server, processes_with, until
+from tests.eventually import eventually
+from tests.sandboxd.support import Connect, Gateway, Server, processes_with
 
 _ASK_GATEWAY = (
     'python3 -c "import socket; '
@@ -52,7 +53,7 @@ async def test_the_gateway_is_reached_while_sandboxd_is_down(
     await sdk.client.start_background_job(made.id, ask)
     own_server.end(signal.SIGKILL)
     before = gateway.n_answered
-    await until(lambda: gateway.n_answered > before + 2, "the gateway answers all the same")
+    await eventually(lambda: gateway.n_answered > before + 2, "the gateway answers all the same")
     own_server.start()
     sdk = await connect(own_server)
     forwarders = set(processes_with(b"rolldock.sandboxd.forwarder"))
@@ -62,7 +63,7 @@ async def test_the_gateway_is_reached_while_sandboxd_is_down(
     async def answers() -> bool:
         return (await sdk.client.execute_command(made.id, _ASK_GATEWAY)).exit_code == 0
 
-    await until(answers, "a new forwarder listens")
+    await eventually(answers, "a new forwarder listens")
 
 
 async def test_dead_sandboxes_are_cleared_at_start(own_server: Server, connect: Connect) -> None:
@@ -73,7 +74,7 @@ async def test_dead_sandboxes_are_cleared_at_start(own_server: Server, connect: 
     [record] = own_server.records()
     own_server.end(signal.SIGKILL)
     os.kill(record["process"]["pid"], signal.SIGKILL)
-    await until(lambda: not processes_with(made.id.encode()), "the sandbox died")
+    await eventually(lambda: not processes_with(made.id.encode()), "the sandbox died")
     own_server.start()
     sdk = await connect(own_server)
     assert (await sdk.client.get(made.id)).status == "ERROR"
@@ -87,7 +88,7 @@ async def test_a_boot_that_was_cut_leaves_nothing(own_server: Server, connect: C
     own_server.start()
     sdk = await connect(own_server)
     calls = [asyncio.create_task(sdk.create(idempotency_key=f"cut-{n}")) for n in range(8)]
-    await until(lambda: len(own_server.records()) > 2, "boots are under way")
+    await eventually(lambda: len(own_server.records()) > 2, "boots are under way")
     own_server.end(signal.SIGKILL)
     for call in calls:
         call.cancel()
@@ -118,7 +119,7 @@ async def test_orderly_stop_fails_what_runs(own_server: Server, connect: Connect
     sdk = await connect(own_server)
     made = await sdk.create()
     call = asyncio.create_task(sdk.client.execute_command(made.id, "sleep 4718"))
-    await until(lambda: bool(processes_with(b"sleep\0004718")), "the command runs")
+    await eventually(lambda: bool(processes_with(b"sleep\0004718")), "the command runs")
     assert await asyncio.to_thread(own_server.end, signal.SIGTERM) == 0
     with pytest.raises(APIError, match="unavailable"):
         await call

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,25 +15,12 @@ from rolldock.models.tunnel import PublishedTunnel
 from rolldock.sandboxd.processes import ProcessIdentity
 from rolldock.store.store import Store
 from rolldock.tunnel.published import newest
+from tests.eventually import eventually
 from tests.tunnel.service import KEY, TunnelService
 
 ROLLDOCK = Path(sys.executable).with_name("rolldock")
 FRPC = f"{sys.executable} {Path(__file__).with_name('frpc.py')}"
 CHECK_SECONDS = 2.0
-
-
-async def eventually(condition: Callable[[], Awaitable[bool] | bool], seconds: float = 20) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        TimeoutError: it never did.
-    """
-    async with asyncio.timeout(seconds):
-        while True:
-            holds = condition()
-            if holds if isinstance(holds, bool) else await holds:
-                return
-            await asyncio.sleep(0.02)
 
 
 @dataclass

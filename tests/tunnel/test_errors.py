@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from tests.tunnel.keepers import Keepers, eventually
+from tests.eventually import eventually
+from tests.tunnel.keepers import Keepers
 from tests.tunnel.service import TunnelService
 
 WRONG_USAGE = 2

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.eventually import eventually
 from tests.tunnel.conftest import ask
-from tests.tunnel.keepers import CHECK_SECONDS, Keepers, eventually
+from tests.tunnel.keepers import CHECK_SECONDS, Keepers
 from tests.tunnel.service import TunnelService
 
 

@@ -8,7 +8,8 @@ from rolldock.models.base import JsonObject
 from rolldock.models.replay import OnDivergence
 from rolldock.models.session import EndClaim, EndReason
 from rolldock.models.spec import Limits, Sampling
-from tests.gateway.conftest import World, eventually, is_alive
+from tests.eventually import eventually
+from tests.gateway.conftest import World, is_alive
 from tests.gateway.model_server import Plan
 from tests.gateway.replaying.plays import (
     SYSTEM,

@@ -9,7 +9,8 @@ import pytest
 from rolldock.models.base import JsonObject
 from rolldock.models.session import EndReason, TurnError
 from rolldock.models.spec import Limits, Purpose
-from tests.gateway.conftest import World, eventually, is_alive
+from tests.eventually import eventually
+from tests.gateway.conftest import World, is_alive
 from tests.gateway.model_server import Plan
 from tests.gateway.native_client import ask, claude, said
 from tests.gateway.native_server import NativeServer
