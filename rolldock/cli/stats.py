@@ -11,6 +11,7 @@ from rolldock.cli.console import cells, console, number, seconds, table
 from rolldock.cli.filters import Filters
 from rolldock.errors import UsageError
 from rolldock.index.stats import GROUPINGS, Stats, count
+from rolldock.models.result import IndexEntry
 
 DEFAULT_BY: Final = ("task", "agent")
 DEFAULT_KS: Final = (1, 8)
@@ -24,11 +25,16 @@ async def stats(
     by: Sequence[str] = DEFAULT_BY,
     ks: Sequence[int] = DEFAULT_KS,
     threshold: float = 1,
+    replays: bool = False,
     as_json: bool = False,
 ) -> int:
     """Print a row for each combination of the names that are asked for, or a JSON line.
 
     Rewards are of graded rollouts alone: those that failed or were cancelled are counted apart.
+
+    Args:
+        replays: count replays too. They repeat what their origin has counted for already, so they
+            are left out unless their origin is named.
 
     Raises:
         UsageError: a filter or `by` names what there is not.
@@ -40,13 +46,24 @@ async def stats(
     if query is None:
         raise UsageError("--status running: only ended rollouts are counted; see `rolldock watch`")
     async with connected() as client, client.index() as index:
-        rows = count(index.find(query), tuple(dict.fromkeys(by)), ks, threshold)
+        entries = index.find(query)
+    if not replays and query.replay_of is None:
+        entries = _originals(entries)
+    rows = count(entries, tuple(dict.fromkeys(by)), ks, threshold)
     if as_json:
         for row in rows:
             typer.echo(row.model_dump_json())
     else:
         console().print(_table(rows, by, ks))
     return 0
+
+
+def _originals(entries: list[IndexEntry]) -> list[IndexEntry]:
+    found = [entry for entry in entries if entry.replay_of is None]
+    n_replays = len(entries) - len(found)
+    if n_replays:
+        typer.echo(f"left out: {n_replays} replays; --replays counts them", err=True)
+    return found
 
 
 def _table(rows: list[Stats], by: Sequence[str], ks: Sequence[int]) -> Table:

@@ -110,7 +110,8 @@ async def test_a_replay_and_its_origin_name_each_other(stack: Stack, client: Cli
 
 
 async def test_failed_rollouts_are_replayed_by_a_query(stack: Stack, client: Client) -> None:
-    """A model server that was not there: once it is, all that failed for it are run again."""
+    """A model server that was not there: once it is, all that failed for it are run again; the
+    replays are not counted beside what they repeat unless that is asked for."""
     experiment = f"mended-{uuid.uuid4().hex[:8]}"
     broken = Endpoint(
         name=experiment,
@@ -152,6 +153,10 @@ async def test_failed_rollouts_are_replayed_by_a_query(stack: Stack, client: Cli
     handles = await client.replay([spec.id for spec in specs], same)
     attached = [await handle.result() for handle in handles]
     assert {result.run for result in attached} == {result.run for result in first.results}
+    for more, n_counted in ((), 2), (("--replays",), 4):
+        counted = await rolldock(stack, "stats", "--experiment", experiment, "--json", *more)
+        assert json.loads(counted.out)["n"] == n_counted
+        assert ("left out: 2 replays" in counted.err) is not bool(more)
 
 
 async def test_a_file_of_ids_names_what_is_refused(stack: Stack, client: Client) -> None:

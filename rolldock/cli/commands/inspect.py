@@ -22,6 +22,7 @@ def stats(
         list[int] | None, typer.Option("-k", min=1, help="Of pass@k [default: 1 and 8].")
     ] = None,
     threshold: Annotated[float, typer.Option(help="The reward from which on one passes.")] = 1,
+    replays: Annotated[bool, typer.Option("--replays", help="Count replays too.")] = False,
     experiment: choose.Experiment = None,
     group: choose.Group = None,
     task: choose.Task = None,
@@ -40,8 +41,8 @@ def stats(
 ) -> None:
     """Count ended rollouts: rewards with their 95 % interval, pass@k, failures, tokens, seconds.
 
-    Failed and cancelled ones have no reward and are counted apart. The interval is Wilson's where
-    all rewards are 0 or 1, else Student's t.
+    Failed and cancelled ones have no reward and are counted apart; replays are left out. The
+    interval is Wilson's where all rewards are 0 or 1, else Student's t.
     """
     from rolldock.cli import stats as action
     from rolldock.cli.filters import filters
@@ -54,6 +55,7 @@ def stats(
             by=by or action.DEFAULT_BY,
             ks=k or action.DEFAULT_KS,
             threshold=threshold,
+            replays=replays,
             as_json=as_json,
         )
     )
