@@ -5,7 +5,7 @@ every rollout can be found again by its id.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 from typing import Final, Self
@@ -16,7 +16,6 @@ from temporalio.client import Client as Temporal
 from rolldock.harbor.task import Task, read_task
 from rolldock.index.cache import IndexCache
 from rolldock.index.place import cache_file
-from rolldock.models.endpoint import Endpoint, EngineMode, LogprobsMode
 from rolldock.models.reaping import SweepReport, SweepRequest, SweptSandbox
 from rolldock.models.result import IndexEntry, RolloutResult
 from rolldock.models.spec import RolloutSpec
@@ -24,17 +23,10 @@ from rolldock.models.trace import Sample, Trace
 from rolldock.samples import samples
 from rolldock.sandbox.client import Sandboxes
 from rolldock.settings import Settings
-from rolldock.store import endpoints
 from rolldock.store.store import Store
 from rolldock.trainer import housekeeping
-from rolldock.trainer.adding import EndpointRequest, add_endpoint
 from rolldock.trainer.connection import connect_temporal, deployment_of
-from rolldock.trainer.endpoints import (
-    PAUSE_SECONDS,
-    pause_endpoint,
-    resume_endpoint,
-    set_policy_version,
-)
+from rolldock.trainer.endpoint_methods import EndpointMethods
 from rolldock.trainer.handle import RolloutHandle
 from rolldock.trainer.housekeeping import OwnedSandbox
 from rolldock.trainer.live import LiveQuery, LiveRollout, count_live, list_live
@@ -58,15 +50,14 @@ _MAX_POLLS: Final = 500
 """Long polls at once: Temporal refuses more than about 1,200 for a namespace."""
 
 
-class Client:
+class Client(EndpointMethods):
     """A connection to one Rolldock deployment."""
 
     def __init__(
         self, temporal: Temporal, store: Store, settings: Settings, deployment: str
     ) -> None:
+        super().__init__(store, settings)
         self.temporal = temporal
-        self.store = store
-        self.settings = settings
         self.deployment = deployment
         self._polls = asyncio.Semaphore(_MAX_POLLS)
 
@@ -248,76 +239,6 @@ class Client:
             UsageError: as `trace`.
         """
         return samples(await self.trace(rollout))
-
-    async def add_endpoint(
-        self,
-        name: str,
-        *,
-        url: str,
-        model: str,
-        api_key: str | None = None,
-        mode: EngineMode = EngineMode.CHAT,
-        policy_version: str | None = None,
-        logprobs_mode: LogprobsMode | None = None,
-        native: Collection[str] | None = None,
-        tokenizer: Path | None = None,
-        renderer: str | None = None,
-    ) -> Endpoint:
-        """Probe a model server and write it as the newest version of an endpoint.
-
-        The same endpoint again writes nothing. `logprobs_mode` overrides what the probe finds.
-        `native`: the wire formats beside chat completions that the server speaks itself, of
-        `anthropic.messages` and `openai.responses`; None keeps those of the same model and URL.
-        `tokenizer`: for mode `tokens`, the directory of the model's tokenizer; `renderer`: what
-        renders its conversations, for a model that is not a published one.
-
-        Raises:
-            UsageError: the server refuses, answers 401, or does not speak the protocol.
-        """
-        asked = EndpointRequest(
-            url=url,
-            model=model,
-            api_key=api_key,
-            mode=mode,
-            policy_version=policy_version,
-            logprobs_mode=logprobs_mode,
-            native=None if native is None else tuple(native),
-            tokenizer=tokenizer,
-            renderer=renderer,
-        )
-        return await add_endpoint(self.store, self.settings.read_secret(), name, asked)
-
-    async def pause_endpoint(self, name: str, timeout_seconds: float = PAUSE_SECONDS) -> Endpoint:
-        """Hold new calls back in the gateway and wait until no older one is open.
-
-        Raises:
-            UsageError: there is no such endpoint, or it was resumed meanwhile.
-            CallsOpenError: older calls are still open; the endpoint stays paused.
-        """
-        return await pause_endpoint(self.store, name, timeout_seconds)
-
-    async def resume_endpoint(self, name: str, policy_version: str | None = None) -> Endpoint:
-        """Let the calls go that wait, under another policy version where one is given.
-
-        Raises:
-            UsageError: there is no such endpoint.
-        """
-        return await resume_endpoint(self.store, name, policy_version)
-
-    async def set_policy_version(self, name: str, version: str) -> Endpoint:
-        """Say which policy answers from now on; calls that are open span the update.
-
-        Raises:
-            UsageError: there is no such endpoint.
-        """
-        return await set_policy_version(self.store, name, version)
-
-    async def endpoints(self) -> list[Endpoint]:
-        """The newest version of every endpoint, by name."""
-        known = [
-            await endpoints.newest(self.store, name) for name in await endpoints.names(self.store)
-        ]
-        return [endpoint for endpoint in known if endpoint is not None]
 
     async def sandboxes(self) -> list[OwnedSandbox]:
         """Every living sandbox that our key can see, and whether it is ours."""
