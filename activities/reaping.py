@@ -103,7 +103,8 @@ class ReapingActivities:
         days = self._tools.settings.recording_days
         if not days:
             return 0
-        before = datetime.now(UTC) - timedelta(days=days)
+        # Less than a day would meet seals that are still being retried.
+        before = datetime.now(UTC) - timedelta(days=max(1, days))
         return await delete_expired_recordings(self._tools.store, before, cap)
 
 

@@ -33,13 +33,15 @@ async def read_facts(log: SessionLog, settle_seconds: float = SETTLE_SECONDS) ->
     """
     end = await log.ended()
     newest = await _newest_reply(log)
+    divergence = await _divergence(log)
     return SessionFacts(
         # Counting reads every reply; the newest one nearly always tells.
         has_turn=isinstance(newest, TurnReply) or await log.n_turns() > 0,
-        end_reason=_reason(end, newest),
+        # What was recorded counts: a gateway may have died before it wrote END for it.
+        end_reason=EndReason.REPLAY_DIVERGED if divergence else _reason(end, newest),
         last_error=newest.message if isinstance(newest, TurnError) else None,
         undelivered=await _undelivered(log, settle_seconds),
-        divergence=await _divergence(log, end),
+        divergence=divergence,
     )
 
 
@@ -50,16 +52,19 @@ def _reason(end: EndClaim | None, newest: TurnReply | TurnError | None) -> EndRe
     return None if end is None else end.reason
 
 
-async def _divergence(log: SessionLog, end: EndClaim | None) -> str | None:
+async def _divergence(log: SessionLog) -> str | None:
     """What the call said that ended a replay; others may have been answered after it."""
-    if end is None or end.reason is not EndReason.REPLAY_DIVERGED:
+    session = await log.session()
+    if session is None or session.replay is None:
         return None
     replies = await log.replies(sorted((await log.listing()).replies))
     return next(
         (
             reply.message
             for reply in replies
-            if isinstance(reply, TurnError) and reply.divergence is not None
+            if isinstance(reply, TurnError)
+            and reply.divergence is not None
+            and not reply.divergence.went_live
         ),
         None,
     )

@@ -62,8 +62,12 @@ async def keep_workspace(
     return await read_made(store, asked.attempt) or made
 
 
-async def take_up(store: Store, attempt: str, now: datetime) -> tuple[str, LeftWork]:
+async def take_up(store: Store, attempt: str, now: datetime | None) -> tuple[str, LeftWork]:
     """The checkpoint of an earlier attempt, and what its agent left in it.
+
+    Args:
+        now: refuse one that has expired by then; None: a replay that was started in time keeps it
+            from being deleted, however long it waits.
 
     Raises:
         StageError: `replay_unavailable`: there is none, it has expired or was deleted, or the
@@ -80,7 +84,7 @@ async def take_up(store: Store, attempt: str, now: datetime) -> tuple[str, LeftW
         raise _unavailable(
             f"nothing was kept of attempt {attempt}{tried}; start its rollout with keep_workspace"
         )
-    if gone is not None or asked.expires_at <= now:
+    if gone is not None or (now is not None and asked.expires_at <= now):
         raise _unavailable(
             f"what was kept of attempt {attempt} expired at {asked.expires_at:%Y-%m-%d %H:%M} UTC"
         )

@@ -14,6 +14,7 @@ from prime_sandboxes import APIError
 from rolldock.errors import RolldockError
 from rolldock.models.checkpoint import CheckpointAsked
 from rolldock.models.failure import Cause
+from rolldock.results import read_result
 from rolldock.sandbox.checkpoints import list_checkpoints, read_asked, read_made, write_gone
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.faults import sandbox_faults, status_of
@@ -100,9 +101,21 @@ async def is_needed(store: Store, look_up: LookUp, asked: CheckpointAsked) -> bo
     """
     if (await look_up(asked.rollout, asked.run)).is_open:
         return True
-    async for name in store.names(keys.replays(asked.rollout)):
+    return await _is_replayed(store, look_up, asked.rollout)
+
+
+async def _is_replayed(store: Store, look_up: LookUp, rollout: str) -> bool:
+    """Whether a replay is open, or one of a replay that kept nothing of its own."""
+    async for name in store.names(keys.replays(rollout)):
         content = await store.get(name)
-        if content is not None and (await look_up(content.decode(), None)).is_open:
+        if content is None:
+            continue
+        replay = content.decode()
+        if (await look_up(replay, None)).is_open:
+            return True
+        ended = await store.get(keys.result(replay))
+        kept_nothing = ended is not None and read_result(ended).spec.only_grades
+        if kept_nothing and await _is_replayed(store, look_up, replay):
             return True
     return False
 

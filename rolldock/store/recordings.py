@@ -36,12 +36,23 @@ async def ended_rollout(store: Store, segment: str) -> RolloutResult | None:
 
 
 async def is_played(store: Store, rollout: str, now: datetime) -> bool:
-    """Whether a replay of a rollout may be reading its recordings, or is about to."""
+    """Whether a replay of a rollout may be reading its recordings, or is about to.
+
+    One that only graded has no recording of its own: its result names its origin's, and so do the
+    replays of it.
+    """
     async for mark in store.entries(keys.replays(rollout)):
-        if now - mark.written_at < _PLAYED_AT_MOST:
-            segment = mark.name.rsplit("/", 1)[1]
-            if await store.get(f"{keys.RESULTS}/{segment}") is None:
+        try:
+            replay = await ended_rollout(store, mark.name.rsplit("/", 1)[1])
+        except ValueError:
+            return True  # of a later version: what cannot be told is left alone
+        if replay is None:
+            if now - mark.written_at < _PLAYED_AT_MOST:
                 return True
+        elif replay.spec.only_grades and (
+            now - replay.ended_at < _PLAYED_AT_MOST or await is_played(store, replay.rollout, now)
+        ):
+            return True
     return False
 
 

@@ -90,11 +90,12 @@ def _cut(identity: str) -> str:
 
 
 def _seeded(spec: RolloutSpec, first_id: str, place: int) -> object:
-    """A seed for each fork, none of them the rollout's own; the same ids have the same seeds."""
-    base = spec.sampling.seed
-    if base is None:
-        base = int.from_bytes(hashlib.sha256(first_id.encode()).digest()[:4])
-    return spec.sampling.model_copy(update={"seed": (base + 1 + place) % _SEEDS})
+    """A seed for each fork; the same ids have the same seeds.
+
+    Far apart: a call's seed is the spec's plus its slot, and forks may differ in their slots.
+    """
+    drawn = hashlib.sha256(f"{spec.sampling.seed}/{first_id}/{place}".encode()).digest()
+    return spec.sampling.model_copy(update={"seed": int.from_bytes(drawn[:4]) % _SEEDS})
 
 
 def _other_tests(spec: RolloutSpec, tests: Task) -> Mapping[str, object]:

@@ -104,7 +104,8 @@ async def test_from_a_turn_makes_forks(store: Store) -> None:
     base = specs[0].id.removesuffix("/0")
     assert [spec.id for spec in specs] == [f"{base}/{place}" for place in range(3)]
     assert {spec.group for spec in specs} == {base}
-    assert [spec.sampling.seed for spec in specs] == [6, 7, 8]
+    seeds = [spec.sampling.seed for spec in specs]
+    assert len({5, *seeds}) == 4
     assert [spec.replay for spec in specs] == [point(result, ReplayFrom.TURN, turn=1)] * 3
 
 

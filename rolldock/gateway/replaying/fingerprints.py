@@ -38,6 +38,8 @@ class Fingerprint:
     """With placeholders for all that is volatile."""
     frame: bytes
     """Of its tools and its system prompt, with placeholders by form."""
+    parts: frozenset[bytes]
+    """Its fields and the items of its conversation, each to the letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,19 @@ class Fingerprints:
             kept["stream"] = body.get("stream") is True
         parts: list[_Digests] = []
         frame: list[bytes] = []
+        exact: list[bytes] = []
         for key in sorted(kept):
             found = self._field(key, kept[key])
             parts.append(_joined([_named(key), *found]))
+            exact += (one.exact for one in found)
             if key in FRAME_KEYS:
                 frame += (key.encode(), found[0].by_form)
             elif key in CONVERSATION_KEYS:
                 frame += (one.by_form for one in found[: _n_leading(kept[key])])
         whole = _joined(parts)
-        return Fingerprint(whole.exact, whole.by_form, whole.in_place, _hashed(*frame))
+        return Fingerprint(
+            whole.exact, whole.by_form, whole.in_place, _hashed(*frame), frozenset(exact)
+        )
 
     def _field(self, key: str, value: JsonValue) -> list[_Digests]:
         if key in CONVERSATION_KEYS and isinstance(value, list):

@@ -1,8 +1,8 @@
 """Which recorded answer a request gets: the rule, over what is left of a recording. Pure.
 
 Two agents that run side by side never swap answers: of several recorded requests that fit, the one
-that is the same to the letter comes first, then the one whose place in the conversation is the
-same.
+of which most is the same to the letter comes first, then the one whose place in the conversation is
+the same.
 """
 
 from collections.abc import Collection, Iterator
@@ -57,9 +57,10 @@ def _is_same(entry: Recorded, asked: Fingerprint, request_digest: str) -> bool:
     return entry.fingerprint.by_form == asked.by_form
 
 
-def _distance(entry: Recorded, asked: Fingerprint, parent: int | None) -> tuple[bool, bool, int]:
-    is_exact = entry.fingerprint is None or entry.fingerprint.exact == asked.exact
-    return (not is_exact, entry.parent != parent, entry.slot)
+def _distance(entry: Recorded, asked: Fingerprint, parent: int | None) -> tuple[int, bool, int]:
+    """How much of the request is other than to the letter, then where it stands, then when."""
+    n_other = 0 if entry.fingerprint is None else len(asked.parts - entry.fingerprint.parts)
+    return (n_other, entry.parent != parent, entry.slot)
 
 
 def _children(

@@ -43,7 +43,7 @@ class PlayedCall(SlotCall):
         recorded, place = self._recorded, self._call.place
         if isinstance(recorded, TurnError):
             now = {"started_at": place.started_at, "ended_at": datetime.now(UTC)}
-            changed = {"slot": place.slot, "replayed": self._replayed, **now}
+            changed = {"slot": place.slot, "replayed": self._replayed, "divergence": None, **now}
             error = recorded.model_copy(update=changed)
             return await answer_of(self._tools.store, self._call.dialect, error, place.attempt)
         built = await self._built(recorded)

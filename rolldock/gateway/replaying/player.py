@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from rolldock.gateway.calls import CallTools, ModelCall, SlotCall
 from rolldock.gateway.engines.base import EngineCall
 from rolldock.gateway.refusals import RefusedError
+from rolldock.gateway.replaying.fingerprints import Fingerprint
 from rolldock.gateway.replaying.matching import find_answer, find_nearest
 from rolldock.gateway.replaying.played import DivergedCall, Parting, PlayedCall
 from rolldock.gateway.replaying.recording import Recording, RecordingGoneError, Recordings
@@ -47,11 +48,17 @@ class Player:
     _unused: set[int] = field(default_factory=set[int])
     _last: int | None = None
     """Of a fork, the recorded turn after which the model is asked."""
+    _after: set[int] = field(default_factory=set[int])
+    """Of a fork, the recorded slots after that turn: what was asked there is the model's, also
+    where it is asked sooner this time."""
 
     def __post_init__(self) -> None:
         slots = self.recording.entries
         if self.point.kind is ReplayFrom.TURN:
             self._last = self.recording.last_turn(self.point.turn or 0)
+            self._after.update(
+                slot for slot in slots if self._last is not None and slot > self._last
+            )
             slots = [slot for slot in slots if self._last is not None and slot <= self._last]
         self._unused.update(slots)
 
@@ -101,6 +108,8 @@ class Player:
         asked = self.recording.prints.of(place.request.body, stream_counts=streams)
         continued = None if parent is None else self._played[parent]
         found = find_answer(self.recording, self._unused, asked, place.request.digest, continued)
+        if found is None and self._was_asked_later(asked, place.request.digest, continued):
+            return _Ask()
         if found is None:
             nearest = find_nearest(self.recording, self._unused, asked, continued)
             goes_live = self.point.on_divergence is OnDivergence.LIVE
@@ -116,6 +125,10 @@ class Player:
         if self.point.kind is not ReplayFrom.TURN:
             return False
         return self._last is None or self._last not in self._unused
+
+    def _was_asked_later(self, asked: Fingerprint, request_digest: str, parent: int | None) -> bool:
+        found = find_answer(self.recording, self._after, asked, request_digest, parent)
+        return found is not None
 
     def _depth(self, parent: int | None) -> int:
         """How many turns lie before a request that continues `parent`."""

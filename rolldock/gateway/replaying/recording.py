@@ -162,7 +162,9 @@ async def _replies(store: Store, attempt: str) -> tuple[list[Turn], list[TurnErr
 
 def _was_said(error: TurnError) -> bool:
     """Whether an error answered a request, rather than marking where a session was cut."""
-    return not was_aborted(error) and error.divergence is None
+    if was_aborted(error):
+        return False
+    return error.divergence is None or error.divergence.went_live
 
 
 async def _request_digests(

@@ -137,6 +137,22 @@ async def test_what_cannot_be_told_apart_has_diverged(
     assert report.recorded == "curl localhost:8001"
 
 
+async def test_a_divergence_counts_whatever_ended_the_session(
+    world: World, http: aiohttp.ClientSession
+) -> None:
+    """Recorded by a gateway that died before its END: whoever ends the session then finds it."""
+    recorded = await record(world, http, "hi")
+    again = await replay(world, recorded)
+    assert await talk(http, world, again, ["hi"]) == ["one"]
+    assert (await post(http, world, again, asked("hi", "one", "other")))[0] == 400
+    await world.store.delete(f"sessions/{again}/000002.claim")
+    log = world.log(again)
+    await log.end(EndReason.STOPPED, by="stop_agent")
+    facts = await read_facts(world.log(again), settle_seconds=0)
+    assert facts.end_reason is EndReason.REPLAY_DIVERGED
+    assert "other" in (facts.divergence or "")
+
+
 async def test_killed_before_the_end_was_written(
     own_world: World, http: aiohttp.ClientSession
 ) -> None:
@@ -213,6 +229,21 @@ async def test_a_fork_is_live_after_its_turn(world: World, http: aiohttp.ClientS
     assert [turn.parent for turn in found] == [None, 0, 1, None]
     assert [call["seed"] for call in world.model.calls] == [1002, 1003]
     assert all(turn.diverged is None for turn in found)
+
+
+async def test_what_came_after_a_forks_turn_may_come_sooner(
+    world: World, http: aiohttp.ClientSession
+) -> None:
+    """A call beside the conversation, such as a title's, that was recorded after turn K and is made
+    before it this time is the model's, and no divergence."""
+    recorded = await record(world, http, "a")
+    world.model.plans.append(Plan(content="a title"))
+    await say(http, world, recorded, [user("title?")])
+    fork = await replay(world, recorded, turn=0)
+    world.model.plans.append(Plan(content="another title"))
+    assert (await say(http, world, fork, [user("title?")]))["content"] == "another title"
+    assert await talk(http, world, fork, ["a"]) == ["one"]
+    assert origins(await turns(world, fork)) == [None, 0]
 
 
 async def test_a_fork_that_parts_before_its_turn(world: World, http: aiohttp.ClientSession) -> None:

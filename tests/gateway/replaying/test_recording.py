@@ -101,6 +101,22 @@ async def test_parallel_agents_never_swap(world: World, http: aiohttp.ClientSess
     assert len(world.model.calls) == n_calls
 
 
+async def test_agents_of_another_day_never_swap(world: World, http: aiohttp.ClientSession) -> None:
+    """What varies for all of them tells nobody apart: what each was asked to do does, although it
+    looks volatile too."""
+    tasks = ["Review commit 1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b"]
+    tasks.append(tasks[0].replace("1a2b", "9f8e"))
+    recorded = await world.open()
+    for task, answer in zip(tasks, ("first", "second"), strict=True):
+        plans(world, answer)
+        day: JsonObject = {"role": "system", "content": "Today is 2026-01-02."}
+        await say(http, world, recorded, [day, user(task)])
+    again = await replay(world, recorded)
+    later: JsonObject = {"role": "system", "content": "Today is 2026-03-04."}
+    for task, answer in reversed([*zip(tasks, ("first", "second"), strict=True)]):
+        assert (await say(http, world, again, [later, user(task)]))["content"] == answer
+
+
 async def test_equal_requests_get_each_recorded_turn_once(
     world: World, http: aiohttp.ClientSession
 ) -> None:
