@@ -22,15 +22,18 @@ class GradingActivities:
 
     @activity.defn(name=Stage.GRADE)
     async def grade(self, request: GradeRequest) -> GradeResult:
-        """Safe to run twice: a try goes on with the tests that an earlier one is known to have
-        launched, else it launches them anew; one that was overtaken can do neither."""
-        async with as_failures(), heartbeating() as pulse:
+        """Safe to run twice: a try goes on with the tests that an earlier one launched, else it
+        launches them; one that was overtaken can do neither."""
+        async with as_failures(), heartbeating():
             tests = await self._tests(request)
-            if pulse.kept is None:
+            # Asked of the sandbox: heartbeats are throttled, and what a killed worker wanted to
+            # say with its last one is lost.
+            again = activity.info().attempt > 1
+            launched_ago = await tests.launched_ago() if again else None
+            if launched_ago is None:
                 await tests.launch(tests.task.verifier_env(self._tools.environment))
-                pulse.keep(datetime.now(UTC).isoformat())
-            until = datetime.fromisoformat(str(pulse.kept)) + timedelta(seconds=tests.seconds)
-            in_time = await unless_leaving(tests.in_time(until))
+            left = timedelta(seconds=tests.seconds - (launched_ago or 0.0))
+            in_time = await unless_leaving(tests.in_time(datetime.now(UTC) + left))
             graded = await tests.grade(in_time=in_time)
             return GradeResult(
                 rewards=graded.rewards,
@@ -46,6 +49,7 @@ class GradingActivities:
             watch=self._tools.watch,
             sandbox_id=request.sandbox_id,
             task=await self._tools.tasks.get(spec.task),
+            run=request.order.run,
             attempt=request.order.attempt,
             workdir=request.workdir,
             seconds=spec.limits.grade_seconds,

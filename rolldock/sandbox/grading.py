@@ -2,7 +2,9 @@
 
 A launch begins by ending whatever an earlier one left running and by emptying its directories, so
 grading may be repeated as long as the sandbox lives. Tests that run are nobody's: another try may
-go on waiting for them. A try that was stalled and overtaken can end or launch nothing any more.
+go on waiting for them, since the sandbox itself knows for which run they were launched, whatever
+became of the worker that did. A try that was stalled and overtaken can end or launch nothing any
+more.
 """
 
 import asyncio
@@ -59,12 +61,22 @@ class Tests:
     watch: jobs.JobWatch
     sandbox_id: str
     task: Task
+    run: str
+    """Of the workflow. A reset makes another one, and grades anew."""
     attempt: str
     workdir: str
     seconds: float
     """How long test.sh may run."""
     ticket: int
     """Grows from try to try: one with a lower number can do nothing."""
+
+    async def launched_ago(self) -> float | None:
+        """How many seconds ago an earlier try launched them; None: none did, and none can now."""
+        look = f"{self._unless_overtaken} && {{ {jobs.age_command(self._job, self.run)}; }}"
+        said = await run_checked(
+            self.sandboxes, self.sandbox_id, look, "looking for test.sh", Cause.VERIFIER_FAILED
+        )
+        return float(said) if said.strip() else None
 
     async def launch(self, env: Mapping[str, str]) -> None:
         """Start `tests/test.sh`, detached, in place of whatever an earlier launch left."""
@@ -82,7 +94,8 @@ class Tests:
             user=None if user is None else str(user),
             otherwise=Cause.VERIFIER_FAILED,
             archives={"/tests": tests},
-            before=f"{self._unless_overtaken} && {{ {jobs.clear_command(self._job)}; {_EMPTY}; }}",
+            before=f"{self._unless_overtaken} && {{ {jobs.clear_command(self._job)}; {_EMPTY} && "
+            f"{jobs.claim_command(self._job, self.run)}; }}",
             after=jobs.linger_command(self._job, _LINGER_HUNDREDTHS),
         )
 

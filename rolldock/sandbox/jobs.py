@@ -101,6 +101,20 @@ def ticket_command(job: str, ticket: int) -> str:
     )
 
 
+def claim_command(job: str, run: str) -> str:
+    """A bash command that says of the launch to come which workflow run it is for."""
+    return f"echo {shlex.quote(run)} > /tmp/job_{job}.run"
+
+
+def age_command(job: str, run: str) -> str:
+    """A bash command that prints how many seconds ago a job was launched for a run, if it was."""
+    pid = f"{paths(job)[0]}/pid"
+    return (
+        f'if test -s {pid} && test "$(cat /tmp/job_{job}.run 2>/dev/null)" = {shlex.quote(run)}; '
+        f"then echo $(($(date +%s) - $(stat -c %Y {pid}))); fi"
+    )
+
+
 def clear_command(job: str) -> str:
     """A bash command that ends what is left of a job and forgets it, so that it may run again."""
     launch, stdout, stderr, exit_file = paths(job)

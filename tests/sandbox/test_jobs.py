@@ -288,6 +288,21 @@ def test_a_cleared_job_may_run_again(job: Job) -> None:
     assert job.stdout.read_text() == "second\n"
 
 
+def test_a_job_tells_the_run_it_was_launched_for_how_old_it_is(job: Job) -> None:
+    """Another run, or one that claimed it and never launched it, is told nothing."""
+    claimed = Path(f"/tmp/job_{job.id}.run")
+    assert bash(jobs.claim_command(job.id, "run-1")).returncode == 0
+    assert bash(jobs.age_command(job.id, "run-1")).stdout == ""
+    job.launch("true")
+    job.exit_code()
+    launched = job.launch_directory / "pid"
+    os.utime(launched, (launched.stat().st_atime, launched.stat().st_mtime - 100))
+    assert 100 <= int(bash(jobs.age_command(job.id, "run-1")).stdout) < 100 + DEADLINE_SECONDS
+    assert bash(jobs.age_command(job.id, "run-2")).stdout == ""
+    claimed.unlink()
+    assert bash(jobs.age_command(job.id, "run-1")).stdout == ""
+
+
 @pytest.mark.parametrize("name", ["", "A B", "A-B", "1A", "A=B", "A\n", "Ä", "A;touch x"])
 def test_a_name_that_bash_cannot_hold_is_refused(name: str) -> None:
     """The task is to blame, and the name is in the message; no value ever is."""
