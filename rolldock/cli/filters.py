@@ -1,7 +1,6 @@
 """What the options that choose rollouts come to: a query of the index and one of the open ones."""
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -72,13 +71,6 @@ class Filters(Contract):
             stage=self.stage,
             replay_of=self.replay_of,
         )
-
-
-def filters(given: Mapping[str, object]) -> Filters:
-    """Filters from a command's parameters, of which only its filters are taken."""
-    return Filters.model_validate(
-        {name: value for name, value in given.items() if name in Filters.model_fields}
-    )
 
 
 def _time(option: str, value: str, now: datetime) -> datetime:

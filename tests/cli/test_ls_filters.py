@@ -3,16 +3,33 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from rolldock.cli.filters import Filters, filters
+from rolldock.cli.commands.filters import choosing
+from rolldock.cli.filters import Filters
 from rolldock.errors import UsageError
 from rolldock.index.query import Query
 from rolldock.trainer.live import LiveQuery
 
 
-def test_filters_take_what_they_know_of_a_commands_parameters() -> None:
-    """Other parameters of the command are none of theirs."""
-    assert filters({"agent": "bash", "as_json": True, "limit": 3}) == Filters(agent="bash")
+def test_a_command_gets_its_filters_as_one_and_its_own_parameters_as_they_are() -> None:
+    """An option that chooses rollouts stands where `chosen` does; those not named are unknown."""
+    got: list[tuple[Filters, bool, int]] = []
+
+    @choosing(("agent", "reward_below"))
+    def command(*, as_json: bool = False, chosen: Filters, limit: int = 50) -> None:
+        got.append((chosen, as_json, limit))
+
+    app = typer.Typer()
+    app.command()(command)
+    run = CliRunner().invoke
+    assert run(app, ["--agent", "bash", "--as-json", "--limit", "3"]).exit_code == 0
+    assert run(app, ["--reward-below", "0.5"]).exit_code == 0
+    assert got == [(Filters(agent="bash"), True, 3), (Filters(reward_below=0.5), False, 50)]
+    assert run(app, ["--task", "t"]).exit_code == 2
+    shown = run(app, ["--help"]).output
+    assert shown.index("--as-json") < shown.index("--reward-below") < shown.index("--limit")
 
 
 def test_a_stage_is_where_one_failed_or_where_one_is() -> None:

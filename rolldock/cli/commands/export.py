@@ -2,12 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rolldock.cli import completion
-from rolldock.cli.commands import filters as choose
+from rolldock.cli.commands.filters import choosing
+
+if TYPE_CHECKING:
+    from rolldock.cli.filters import Filters
 
 
 class FormatChoice(StrEnum):
@@ -19,7 +22,9 @@ class FormatChoice(StrEnum):
     HTML = "html"
 
 
+@choosing()
 def export(
+    *,
     rollouts: Annotated[
         list[str] | None,
         typer.Argument(
@@ -40,20 +45,7 @@ def export(
             help="A directory, or a file for jsonl or one rollout [default: stdout].",
         ),
     ] = None,
-    experiment: choose.Experiment = None,
-    group: choose.Group = None,
-    task: choose.Task = None,
-    agent: choose.Agent = None,
-    endpoint: choose.Endpoint = None,
-    status: choose.Status = None,
-    cause: choose.Cause = None,
-    stage: choose.Stage = None,
-    stop_reason: choose.StopReason = None,
-    replay_of: choose.ReplayOf = None,
-    reward_below: choose.RewardBelow = None,
-    reward_above: choose.RewardAbove = None,
-    since: choose.Since = None,
-    until: choose.Until = None,
+    chosen: "Filters",
     as_json: Annotated[
         bool, typer.Option("--json", help="What was written, as JSON instead of a line.")
     ] = False,
@@ -63,11 +55,9 @@ def export(
     Reads the store alone. The same export again gives the same bytes, and takes its place.
     """
     from rolldock.cli import export as action
-    from rolldock.cli.filters import filters
     from rolldock.cli.perform import perform
     from rolldock.exports.documents import Format
 
-    chosen = filters(locals())
     request = action.ExportRequest(
         rollouts=tuple(rollouts or ()),
         filters=chosen,

@@ -1,16 +1,21 @@
 """`stats`, `watch`, `logs`: looking at many rollouts, and into one."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rolldock.cli import completion
-from rolldock.cli.commands import filters as choose
+from rolldock.cli.commands.filters import OF_OPEN_ONES, choosing
+
+if TYPE_CHECKING:
+    from rolldock.cli.filters import Filters
 
 _Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
 
+@choosing()
 def stats(
+    *,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -23,20 +28,7 @@ def stats(
     ] = None,
     threshold: Annotated[float, typer.Option(help="The reward from which on one passes.")] = 1,
     replays: Annotated[bool, typer.Option("--replays", help="Count replays too.")] = False,
-    experiment: choose.Experiment = None,
-    group: choose.Group = None,
-    task: choose.Task = None,
-    agent: choose.Agent = None,
-    endpoint: choose.Endpoint = None,
-    status: choose.Status = None,
-    cause: choose.Cause = None,
-    stage: choose.Stage = None,
-    stop_reason: choose.StopReason = None,
-    replay_of: choose.ReplayOf = None,
-    reward_below: choose.RewardBelow = None,
-    reward_above: choose.RewardAbove = None,
-    since: choose.Since = None,
-    until: choose.Until = None,
+    chosen: "Filters",
     as_json: _Json = False,
 ) -> None:
     """Count ended rollouts: rewards with their 95 % interval, pass@k, failures, tokens, seconds.
@@ -45,10 +37,8 @@ def stats(
     interval is Wilson's where all rewards are 0 or 1, else Student's t.
     """
     from rolldock.cli import stats as action
-    from rolldock.cli.filters import filters
     from rolldock.cli.perform import perform
 
-    chosen = filters(locals())
     perform(
         action.stats(
             chosen,
@@ -61,21 +51,18 @@ def stats(
     )
 
 
+@choosing(OF_OPEN_ONES)
 def watch(
-    experiment: choose.Experiment = None,
-    group: choose.Group = None,
-    task: choose.Task = None,
-    agent: choose.Agent = None,
-    endpoint: choose.Endpoint = None,
+    *,
+    chosen: "Filters",
     once: Annotated[bool, typer.Option("--once", help="Look once; so it does on a pipe.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Show open rollouts by stage and those that ended last, until q or Ctrl-C."""
     from rolldock.cli import watch as action
-    from rolldock.cli.filters import filters
     from rolldock.cli.perform import perform
 
-    perform(action.watch(filters(locals()), once=once, as_json=as_json))
+    perform(action.watch(chosen, once=once, as_json=as_json))
 
 
 def logs(

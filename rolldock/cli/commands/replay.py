@@ -2,12 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rolldock.cli import completion
-from rolldock.cli.commands import filters as choose
+from rolldock.cli.commands.filters import choosing
+
+if TYPE_CHECKING:
+    from rolldock.cli.filters import Filters
 
 
 class DivergenceChoice(StrEnum):
@@ -17,7 +20,9 @@ class DivergenceChoice(StrEnum):
     LIVE = "live"
 
 
+@choosing()
 def replay(
+    *,
     take_up: Annotated[
         str,
         typer.Option(
@@ -73,20 +78,7 @@ def replay(
             metavar="FILE", help="Ids, one a line, or what `ls --json` prints; - : stdin."
         ),
     ] = None,
-    experiment: choose.Experiment = None,
-    group: choose.Group = None,
-    task: choose.Task = None,
-    agent: choose.Agent = None,
-    endpoint: choose.Endpoint = None,
-    status: choose.Status = None,
-    cause: choose.Cause = None,
-    stage: choose.Stage = None,
-    stop_reason: choose.StopReason = None,
-    replay_of: choose.ReplayOf = None,
-    reward_below: choose.RewardBelow = None,
-    reward_above: choose.RewardAbove = None,
-    since: choose.Since = None,
-    until: choose.Until = None,
+    chosen: "Filters",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the results.")] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be started.")
@@ -104,10 +96,8 @@ def replay(
     cannot be replayed; 2: wrong usage.
     """
     from rolldock.cli import replay as action
-    from rolldock.cli.filters import filters
     from rolldock.cli.perform import perform
 
-    chosen = filters(locals())
     perform(
         action.replay(
             action.ReplayCommand(

@@ -2,12 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rolldock.cli import completion
-from rolldock.cli.commands import filters as choose
+from rolldock.cli.commands.filters import choosing
+
+if TYPE_CHECKING:
+    from rolldock.cli.filters import Filters
 
 _Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 _Id = Annotated[
@@ -123,21 +126,10 @@ def run(
     )
 
 
+@choosing()
 def ls(
-    experiment: choose.Experiment = None,
-    group: choose.Group = None,
-    task: choose.Task = None,
-    agent: choose.Agent = None,
-    endpoint: choose.Endpoint = None,
-    status: choose.Status = None,
-    cause: choose.Cause = None,
-    stage: choose.Stage = None,
-    stop_reason: choose.StopReason = None,
-    replay_of: choose.ReplayOf = None,
-    reward_below: choose.RewardBelow = None,
-    reward_above: choose.RewardAbove = None,
-    since: choose.Since = None,
-    until: choose.Until = None,
+    *,
+    chosen: "Filters",
     running: Annotated[bool, typer.Option("--running", help="Only those that run.")] = False,
     sort: Annotated[
         str,
@@ -153,10 +145,8 @@ def ls(
 ) -> None:
     """List rollouts: those that run, then those that have ended, the newest first."""
     from rolldock.cli import ls as action
-    from rolldock.cli.filters import filters
     from rolldock.cli.perform import perform
 
-    chosen = filters(locals())
     perform(action.ls(chosen, sort=sort, limit=limit, running=running, as_json=as_json))
 
 
