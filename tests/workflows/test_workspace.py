@@ -65,13 +65,7 @@ async def test_a_cancel_while_it_is_kept_leaves_what_the_reaper_can_delete(
     """No sandbox is left, and every checkpoint that may be there is in the ledger."""
     client = bench.client
     spec = await keeping(client)
-    hold = bench.holds.add(spec.id, Stage.KEEP_WORKSPACE, moment)
-    handle = await client.start(spec)
-    await hold.reached.wait()
-    await handle.cancel()
-    hold.let_go.set()
-    result = await handle.result()
-    await closed(client, spec.id)
+    result = await cancelled_in(bench, spec, Stage.KEEP_WORKSPACE, moment)
     assert (result.status, result.stop_reason) == (Status.CANCELLED, StopReason.CANCELLED)
     assert await alive(client, spec.id) == []
     [attempt] = result.attempts
@@ -79,6 +73,20 @@ async def test_a_cancel_while_it_is_kept_leaves_what_the_reaper_can_delete(
     made = await list_checkpoints(bench.sandboxes, str(attempt.sandbox_id))
     assert asked is not None or made == []
     assert len(made) == 1 or moment == "before"
+
+
+async def cancelled_in(
+    bench: "Bench", spec: RolloutSpec, stage: Stage, moment: "Moment"
+) -> RolloutResult:
+    """What a rollout comes to that is cancelled at a moment of a stage; it is closed."""
+    hold = bench.holds.add(spec.id, stage, moment)
+    handle = await bench.client.start(spec)
+    await hold.reached.wait()
+    await handle.cancel()
+    hold.let_go.set()
+    result = await handle.result()
+    await closed(bench.client, spec.id)
+    return result
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -96,13 +104,7 @@ async def test_a_cancel_while_it_is_graded_again_leaves_no_sandbox(
     client = bench.client
     spec = grading(kept)
     spec = spec.model_copy(update={"id": f"{spec.id}/{stage}-{moment}"})
-    hold = bench.holds.add(spec.id, stage, moment)
-    handle = await client.start(spec)
-    await hold.reached.wait()
-    await handle.cancel()
-    hold.let_go.set()
-    result = await handle.result()
-    await closed(client, spec.id)
+    result = await cancelled_in(bench, spec, stage, moment)
     assert (result.status, result.reward) == (Status.CANCELLED, None)
     assert await alive(client, spec.id) == []
     assert [name async for name in client.store.names(f"sessions/{attempt_of(result)}")] == []
