@@ -81,9 +81,11 @@ class Reach:
         """
         if tunnel_url is None:
             return
-        newest = await self._published.newest()
-        if newest is None or newest.url != tunnel_url:
-            raise StageError(Cause.TUNNEL_LOST, _lost(tunnel_url, newest))
+        # What this worker knows may be older than the URL that another one has bound this to.
+        if _url(await self._published.newest()) != tunnel_url:
+            newest = _url(await self._published.newest(fresh=True))
+            if newest != tunnel_url:
+                raise StageError(Cause.TUNNEL_LOST, _lost(tunnel_url, newest))
 
     async def settle(self, tunnel_url: str | None, since: datetime) -> None:
         """Wait until a loss or an interruption would be known: an agent may have failed of one.
@@ -115,11 +117,15 @@ class Reach:
             )
 
 
+def _url(newest: PublishedTunnel | None) -> str | None:
+    return None if newest is None else newest.url
+
+
 def _up(newest: PublishedTunnel | None) -> str | None:
     """The URL of a tunnel that works."""
     return None if newest is None or not newest.connected else newest.url
 
 
-def _lost(tunnel_url: str, newest: PublishedTunnel | None) -> str:
-    now = "none" if newest is None or newest.url is None else newest.url
+def _lost(tunnel_url: str, newest: str | None) -> str:
+    now = newest or "none"
     return f"the agent's way to the gateway, {tunnel_url}, was lost; the tunnel is now: {now}"

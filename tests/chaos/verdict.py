@@ -123,7 +123,8 @@ async def _left_alive(arena: Arena, rollout: str, expected: Expected) -> list[st
 def _differences(result: RolloutResult, expected: Expected) -> list[str]:
     """Where a result is not what the case expects, and the failure that explains it."""
     last = result.failure
-    lost_by = tuple(str(one.failure.cause) for one in result.attempts[:-1] if one.failure)
+    losses = [one.failure for one in result.attempts[:-1] if one.failure]
+    lost_by = tuple(str(loss.cause) for loss in losses)
     pairs = (
         ("status", str(result.status), str(expected.status)),
         ("reward", result.reward, expected.reward),
@@ -132,6 +133,8 @@ def _differences(result: RolloutResult, expected: Expected) -> list[str]:
         ("lost attempts", lost_by, expected.lost_by),
     )
     found = [f"{name} {was}, not {wanted}" for name, was, wanted in pairs if was != wanted]
+    if lost_by != expected.lost_by:
+        found += [f"lost in {loss.stage}: {loss.message}" for loss in losses]
     n_turns = 0 if result.trace is None else result.trace.n_turns
     if n_turns < expected.min_turns:
         found.append(f"{n_turns} turns in its trace, not {expected.min_turns} or more")

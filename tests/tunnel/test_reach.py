@@ -136,6 +136,17 @@ async def test_a_lost_url_is_known(store: Store, now: str | None) -> None:
     assert raised.value.cause is Cause.TUNNEL_LOST
 
 
+async def test_a_url_that_another_worker_has_found_is_not_taken_for_lost(store: Store) -> None:
+    """This one looked a moment ago, when there was none."""
+    behind = reach(store)
+    await published(store, ONE)
+    await published(store, None)
+    with pytest.raises(StageError):
+        await behind.check(ONE)
+    await published(store, OTHER)
+    await behind.check(OTHER)
+
+
 @pytest.mark.slow
 async def test_a_failed_agent_is_believed_after_a_check(store: Store) -> None:
     """A loss that is published while it is waited for explains the failure; none does not."""
