@@ -107,8 +107,8 @@ class Reach:
         await self._check_unbroken(tunnel_url, since)
 
     async def _check_unbroken(self, tunnel_url: str | None, since: datetime) -> None:
+        newest = await self._published.newest(fresh=True)
         await self.check(tunnel_url)
-        newest = await self._published.newest()
         if newest is not None and (not newest.connected or newest.published_at > since):
             raise StageError(
                 Cause.TUNNEL_LOST,
