@@ -3,6 +3,9 @@ differ from the recorded one and still get its answer.
 
 Here they are declared, each with its reason; a difference that no line here names is a divergence.
 How requests are compared is in `fingerprints.py`.
+
+Agents say what these patterns search, and all sessions of a gateway wait meanwhile: the time that
+one takes must grow no faster than the text.
 """
 
 import re
@@ -18,6 +21,8 @@ _ISO_CLOCK: Final = r"\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?"
 _SHORT_CLOCK: Final = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?"
 _UNIT: Final = r"(?:ns|[µu]s|ms|s|secs?|seconds?|mins?|minutes?|hours?)"
 _SHORT_UNIT: Final = r"(?:ns|[µu]s|ms|s)"
+_IS: Final = r"\s*(?:[:=]\s*)?"
+"""Between a name and its value."""
 
 
 class Volatile(NamedTuple):
@@ -37,7 +42,7 @@ BY_FORM: Final = (
     ),
     Volatile(
         "token",
-        re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+"),
+        re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]+"),
         "the agent's API key is signed for one session; programs print their environment",
     ),
     Volatile(
@@ -58,7 +63,8 @@ BY_FORM: Final = (
     Volatile(
         "temporary path",
         re.compile(
-            r"(?<=/tmp/)(?:tmp[._-]?[A-Za-z0-9_]{6,12}\b|[\w.]*-[A-Za-z0-9]*\d[A-Za-z0-9]{3,}\b)"
+            r"(?<=/tmp/)tmp[._-]?[A-Za-z0-9_]{6,12}\b"
+            r"|(?<=/tmp/)[\w.]*-(?=[A-Za-z0-9]*\d[A-Za-z0-9]{3})[A-Za-z0-9]+\b"
             r"|(?<=/tmp/)[\w-]*\.[A-Za-z0-9]{6,12}(?![\w.])"
         ),
         "the random name that mkstemp and its like give a file; names in words are kept",
@@ -99,14 +105,15 @@ IN_PLACE: Final = (
         re.compile(
             rf"\b(?:\d+m ?)?(?:\d+\.\d+ ?{_UNIT}|\d+ ?{_SHORT_UNIT})\b"
             rf"|\b(?:in|after|took) \d+ {_UNIT}\b"
-            r"|(?i:\b(?:duration|elapsed|took|wall[ _]time)(?:_?\w+)?\"?\s*[:=]?\s*)\d+(?:\.\d+)?\b"
+            r"|(?i:\b(?:duration|elapsed|took|wall[ _]time)\w*)"
+            rf"(?:\b\"?{_IS}\d+(?:\.\d+)?\b|(?<=\d)(?:\.\d+)?\b)"
         ),
         "how long a command took; whole seconds in words are kept, but for `in 3 seconds`",
     ),
     Volatile(
         "pid",
         re.compile(
-            r"(?i:\bp?pid\"?\s*[:=]?\s*|\bprocess(?: group)?(?: id)?\s*[:=]?\s*"
+            rf"(?i:\bp?pid\"?{_IS}|\bprocess(?: group)?(?: id)?{_IS}"
             r"|\bsession id:?\s*)\d+\b"
             r"|(?m:^\[\d+\]\s+)\d{2,7}\b"
         ),
@@ -115,7 +122,7 @@ IN_PLACE: Final = (
     Volatile(
         "port",
         re.compile(
-            r"(?i:\b(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[::1?\]):|\bport\"?\s*[:=]?\s*)\d{2,5}\b"
+            rf"(?i:\b(?:localhost|\d{{1,3}}(?:\.\d{{1,3}}){{3}}|\[::1?\]):|\bport\"?{_IS})\d{{2,5}}\b"
         ),
         "ports that the system chose, by the host or the word that stands before them",
     ),

@@ -1,5 +1,7 @@
 """What may differ between two runs, and what may not: the declared patterns, and where they end."""
 
+import time
+
 import pytest
 
 from rolldock.gateway.replaying.volatile import (
@@ -71,3 +73,25 @@ def test_every_declaration_has_its_reason() -> None:
         assert kind.reason
     assert all(IGNORED_FIELDS.values())
     assert len({kind.name for kind in (*BY_FORM, *IN_PLACE)}) == len((*BY_FORM, *IN_PLACE))
+
+
+N_HOSTILE = 20_000
+
+HOSTILE = [
+    "-eyJ" * N_HOSTILE,
+    "eyJa." * N_HOSTILE,
+    "/tmp/-" + "1" * N_HOSTILE + "_",
+    "a1" * N_HOSTILE + "_",
+    *(f"{word}{' ' * N_HOSTILE}x" for word in ("took", "pid", "process id", "session id", "port")),
+    "took_" + "1" * N_HOSTILE + "_",
+    "[1]" + "\n" * N_HOSTILE,
+    "Jan 1" + " " * N_HOSTILE,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:10].strip())
+def test_no_text_holds_a_gateway_up(text: str) -> None:
+    """What an agent says is searched in a time that grows with its length, and no faster."""
+    began = time.process_time()
+    without_volatile(text, in_place=True)
+    assert time.process_time() - began < 1
