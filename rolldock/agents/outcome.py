@@ -27,7 +27,7 @@ def stop_reason(observed: StopReason, facts: SessionFacts) -> StopReason:
 def session_over(reason: EndReason) -> StopReason | None:
     """The stop reason of a session whose END its agent may outlive; None: it was ended by whoever
     ends the agent too."""
-    if reason is EndReason.REPLAY_DIVERGED:
+    if reason in (EndReason.REPLAY_DIVERGED, EndReason.REPLAY_UNAVAILABLE):
         return StopReason.AGENT_ERROR
     return budget_reached(reason)
 
@@ -42,6 +42,8 @@ def failure(agent: Agent, reason: StopReason, facts: SessionFacts) -> Failure | 
     if facts.end_reason is EndReason.REPLAY_DIVERGED:
         why = facts.divergence or "the agent asked what was not recorded"
         return _failure(Cause.REPLAY_DIVERGED, why)
+    if facts.end_reason is EndReason.REPLAY_UNAVAILABLE:
+        return _failure(Cause.REPLAY_UNAVAILABLE, facts.end_detail or "its recording is gone")
     if agent.dialect is None or reason not in _ENDED_BY_ITSELF:
         return None
     if facts.undelivered:

@@ -39,6 +39,7 @@ async def read_facts(log: SessionLog, settle_seconds: float = SETTLE_SECONDS) ->
         has_turn=isinstance(newest, TurnReply) or await log.n_turns() > 0,
         # What was recorded counts: a gateway may have died before it wrote END for it.
         end_reason=EndReason.REPLAY_DIVERGED if divergence else _reason(end, newest),
+        end_detail=None if end is None else end.detail,
         last_error=newest.message if isinstance(newest, TurnError) else None,
         undelivered=await _undelivered(log, settle_seconds),
         divergence=divergence,

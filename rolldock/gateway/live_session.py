@@ -71,12 +71,13 @@ class LiveSession:
         """The session as its log tells it.
 
         Raises:
-            RefusedError: it replays a recording that is gone.
+            RefusedError: it replays a recording that is gone or damaged.
             UnavailableError: the store does not answer.
         """
         session = cls(record, log, process)
         store = process.tools.store
-        session._known.player = await open_player(store, process.recordings, record)
+        played = await open_player(store, process.recordings, record, session._gateway)
+        session._known.player = played
         await session._known.recover()
         return session
 

@@ -109,13 +109,13 @@ class SessionLog:
         """Record that a slot's last byte was written to the client."""
         await self._store.create(keys.delivered(self.attempt, slot), b"{}")
 
-    async def end(self, reason: EndReason, by: str) -> EndClaim:
+    async def end(self, reason: EndReason, by: str, detail: str | None = None) -> EndClaim:
         """Append END. Returns the session's END: this one, or the one that was there first."""
         while True:
             existing = await self.ended()
             if existing is not None:
                 return existing
-            claim = EndClaim(reason=reason, by=by, claimed_at=datetime.now(UTC))
+            claim = EndClaim(reason=reason, by=by, detail=detail, claimed_at=datetime.now(UTC))
             if await self._store.create(keys.claim(self.attempt, self._next), _json(claim)):
                 self._end = claim
                 return claim

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from typing import Final
+from weakref import WeakValueDictionary
 
 from rolldock.gateway.live_session import LiveSession, Process
 from rolldock.gateway.refusals import RefusedError
@@ -18,7 +19,8 @@ class Sessions:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._open: dict[str, LiveSession] = {}
-        self._opening: dict[str, asyncio.Lock] = {}
+        self._opening: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """There while somebody holds one, or waits for it."""
 
     async def get(self, attempt: str) -> LiveSession:
         """The session of an attempt.
@@ -42,11 +44,9 @@ class Sessions:
             log = SessionLog(self._process.tools.store, attempt)
             record = await log.session()
             if record is None:
-                self._opening.pop(attempt, None)
                 raise RefusedError(403, "session_not_found", "this session was never opened")
             session = await LiveSession.recover(record, log, self._process)
             self._open[attempt] = session
-            self._opening.pop(attempt, None)
             self._forget_idle()
             return session
 

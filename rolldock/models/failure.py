@@ -30,7 +30,7 @@ payment_required      no           no      no            no     no credit at the
 endpoint_invalid      no           no      no            no     endpoint missing or not decryptable
 deadline_exceeded     no           no      no            no     the rollout's total seconds are over
 replay_diverged       no           no      no            no     the agent asked other than recorded
-replay_unavailable    no           no      no            no     recording or checkpoint is gone
+replay_unavailable    no           no      no            no     recording, checkpoint: gone, damaged
 cancelled             no           no      no            no     somebody asked for it
 terminated            no           no      no            no     the workflow was ended from outside
 """

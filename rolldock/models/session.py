@@ -47,6 +47,8 @@ class EndReason(StrEnum):
     """The agent's seconds are over, and no worker has ended it."""
     REPLAY_DIVERGED = "replay_diverged"
     """The agent asked what was not recorded, and the replay was to stop then."""
+    REPLAY_UNAVAILABLE = "replay_unavailable"
+    """The recording that was to answer is gone or damaged."""
     SUPERSEDED = "superseded"
     """A newer attempt of the same rollout has begun."""
 
@@ -74,6 +76,8 @@ class EndClaim(Record):
     reason: EndReason
     by: str
     """Who wrote it: `stop_agent`, `attempt:{uuid}`, `gateway:{uuid}`, `reaper` or `client`."""
+    detail: str | None = None
+    """Of `replay_unavailable`, a sentence that names what is gone or damaged."""
     claimed_at: UtcTime
 
 
@@ -118,6 +122,8 @@ class SessionFacts(Contract):
     """The newest recorded error of the model server, where no turn is newer."""
     undelivered: bool = False
     """The newest turn's last byte never reached the agent."""
+    end_detail: str | None = None
+    """What END says beside its reason."""
     divergence: str | None = None
     """How the call that ended a replay differs from the recording, in a sentence."""
 

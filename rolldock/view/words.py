@@ -55,7 +55,7 @@ _CAUSES: Final[Mapping[str, str]] = {
     Cause.ENDPOINT_INVALID: "the endpoint is missing or cannot be read",
     Cause.DEADLINE_EXCEEDED: "the rollout's total time was over",
     Cause.REPLAY_DIVERGED: "the agent asked something else than was recorded",
-    Cause.REPLAY_UNAVAILABLE: "the recording or the checkpoint is gone",
+    Cause.REPLAY_UNAVAILABLE: "the recording or the checkpoint is gone or damaged",
     Cause.CANCELLED: "somebody cancelled it",
     Cause.TERMINATED: "the workflow was ended from outside",
 }

@@ -92,8 +92,19 @@ def test_a_replay_that_diverged_is_a_failure(reason: StopReason) -> None:
     assert failure.message == "turn 1: tools differ"
 
 
-def test_a_replay_that_diverged_ends_its_agent() -> None:
+def test_a_replay_whose_recording_cannot_be_played_is_a_failure() -> None:
+    """It is no agent that never called its model: END says what is gone or damaged."""
+    end = EndReason.REPLAY_UNAVAILABLE
+    facts = SessionFacts(end_reason=end, end_detail="turn 3: blob abc is not there")
+    failure = outcome.failure(CALLER, StopReason.AGENT_ERROR, facts)
+    assert failure is not None
+    assert (failure.cause, failure.retryable) == (Cause.REPLAY_UNAVAILABLE, False)
+    assert failure.message == "turn 3: blob abc is not there"
+
+
+def test_a_replay_that_cannot_go_on_ends_its_agent() -> None:
     """Like a budget, and unlike an END that is written by whoever ends the agent."""
     assert outcome.session_over(EndReason.REPLAY_DIVERGED) is StopReason.AGENT_ERROR
+    assert outcome.session_over(EndReason.REPLAY_UNAVAILABLE) is StopReason.AGENT_ERROR
     assert outcome.session_over(EndReason.STOPPED) is None
     assert outcome.session_over(EndReason.MAX_TURNS) is StopReason.MAX_TURNS

@@ -16,6 +16,7 @@ from rolldock.models.session import EndReason
 from rolldock.models.spec import Purpose, RolloutSpec, Sampling
 from rolldock.scripted.script import load_scripts
 from rolldock.scripted.server import serve
+from rolldock.store import keys
 from rolldock.trainer.client import Client
 from tests.agent_cache import installed
 from tests.e2e.runs import HELLO, TASKS, run, sent_bodies
@@ -150,6 +151,21 @@ async def test_a_recording_that_is_gone(client: Client, model: FaultClient) -> N
     result = await started(client, spec.model_copy(update={"replay": gone}))
     assert result.failure is not None
     assert result.failure.cause is Cause.REPLAY_UNAVAILABLE
+
+
+async def test_a_recording_that_is_damaged(client: Client, model: FaultClient) -> None:
+    """Its agent gets no answer: the failure says what is damaged, and there is no new attempt."""
+    origin = await run(client, HELLO, "bash", COUNTED)
+    spec = replay_of(origin)
+    assert spec.replay is not None
+    name = keys.trace(spec.replay.attempt)
+    await client.store.delete(name)
+    await client.store.create(name, b'{"attempt":')
+    result = await started(client, spec)
+    assert result.failure is not None
+    assert result.failure.cause is Cause.REPLAY_UNAVAILABLE
+    assert f"attempt {spec.replay.attempt} is damaged: its trace:" in result.failure.message
+    assert len(result.attempts) == 1
 
 
 @pytest.fixture(scope="module")

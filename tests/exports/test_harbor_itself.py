@@ -18,6 +18,7 @@ from rolldock.trainer.client import Client
 from tests.agent_cache import installed
 from tests.browser import chromium, needs_chromium, tab
 from tests.e2e.runs import HELLO, run
+from tests.eventually import eventually
 from tests.exports import filled, harbor_itself
 from tests.exports.harbor_itself import LOAD, needs_harbor
 from tests.exports.test_export import LOGS, LOST, request
@@ -106,14 +107,16 @@ async def viewer(jobs: Path) -> AsyncGenerator[str, None]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as http:
-            while True:
+        async with httpx.AsyncClient(trust_env=False) as http:
+
+            async def answers() -> bool:
+                assert process.returncode is None
                 try:
-                    if (await http.get(f"{url}/api/health")).is_success:
-                        break
+                    return (await http.get(f"{url}/api/health")).is_success
                 except httpx.TransportError:
-                    assert process.returncode is None
-                await asyncio.sleep(0.1)
+                    return False
+
+            await eventually(answers, "Harbor's viewer answers", 60)
         yield url
     finally:
         process.terminate()

@@ -1,12 +1,12 @@
 """Every list query of docs/temporal-ui.md, asked of a real Temporal server."""
 
-import asyncio
 import re
 from pathlib import Path
 
 import pytest
 
 from rolldock.trainer.client import Client
+from tests.eventually import eventually
 from tests.temporal_ui.conftest import Scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -49,7 +49,9 @@ async def test_a_query_finds_what_it_says(scene: Scene, query: str, wanted: set[
         "failed": scene.failed.rollout,
         "replayed": scene.replayed.rollout,
     }
-    async with asyncio.timeout(30):
-        # The list is written a little later than the history.
-        while await found(scene.client, query) != {ids[name] for name in wanted}:
-            await asyncio.sleep(0.1)
+
+    async def listed() -> bool:
+        return await found(scene.client, query) == {ids[name] for name in wanted}
+
+    # The list is written a little later than the history.
+    await eventually(listed, f"{query} lists {wanted}", 30)

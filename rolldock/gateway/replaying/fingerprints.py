@@ -28,25 +28,24 @@ _CALL_ID: Final = "<call id>"
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """One request, compared in three ways."""
+class _Digests:
+    """One value, compared in three ways."""
 
     exact: bytes
     by_form: bytes
     """With placeholders for what is volatile by its form."""
     in_place: bytes
     """With placeholders for all that is volatile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint(_Digests):
+    """One request, compared as a whole and in parts."""
+
     frame: bytes
     """Of its tools and its system prompt, with placeholders by form."""
     parts: frozenset[bytes]
     """Its fields and the items of its conversation, each to the letter."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Digests:
-    exact: bytes
-    by_form: bytes
-    in_place: bytes
 
 
 class Fingerprints:

@@ -17,8 +17,9 @@ from rolldock.gateway.replaying.fingerprints import Fingerprint
 from rolldock.gateway.replaying.matching import find_answer, find_nearest
 from rolldock.gateway.replaying.played import DivergedCall, Parting, PlayedCall
 from rolldock.gateway.replaying.recording import Recording, RecordingGoneError, Recordings
+from rolldock.gateway.session_log import SessionLog
 from rolldock.models.replay import OnDivergence, ReplayFrom, ReplayPoint
-from rolldock.models.session import Session, TurnError, TurnReply
+from rolldock.models.session import EndReason, Session, TurnError, TurnReply
 from rolldock.store.store import Store
 
 
@@ -139,11 +140,18 @@ class Player:
         return depth
 
 
-async def open_player(store: Store, recordings: Recordings, session: Session) -> Player | None:
+async def open_player(
+    store: Store, recordings: Recordings, session: Session, by: str
+) -> Player | None:
     """The player of a session; None: it replays nothing, or nothing of a recording.
 
+    A session whose recording cannot be played is ended, so that its rollout fails for that.
+
+    Args:
+        by: who writes END then.
+
     Raises:
-        RefusedError: the recording is gone.
+        RefusedError: the recording is gone or damaged.
         UnavailableError: the store does not answer.
     """
     point = session.replay
@@ -152,4 +160,6 @@ async def open_player(store: Store, recordings: Recordings, session: Session) ->
     try:
         return Player(point, await recordings.get(store, point.attempt))
     except RecordingGoneError as error:
+        log = SessionLog(store, session.attempt)
+        await log.end(EndReason.REPLAY_UNAVAILABLE, by=by, detail=str(error))
         raise RefusedError(403, "replay_unavailable", str(error), "rolldock_error") from error

@@ -5,8 +5,10 @@ Reads only; which turn is played when is decided in `matching.py`.
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from rolldock.errors import RolldockError
@@ -15,7 +17,7 @@ from rolldock.gateway.facts import was_aborted
 from rolldock.gateway.json_bodies import parse_object
 from rolldock.gateway.rebuild import DamagedTurnError, Rebuilder
 from rolldock.gateway.replaying.fingerprints import Fingerprint, Fingerprints
-from rolldock.gateway.session_log import SessionLog
+from rolldock.gateway.session_log import READS_AT_ONCE, SessionLog
 from rolldock.models.base import JsonObject
 from rolldock.models.session import TurnClaim, TurnError, TurnReply
 from rolldock.models.trace import Trace
@@ -25,9 +27,12 @@ from rolldock.store.store import Store
 
 _MODEL_KEY: Final = "model"
 
+_Read = TypeVar("_Read")
+
 
 class RecordingGoneError(RolldockError):
-    """Raised when there is nothing to play; the text names the attempt and says why."""
+    """Raised when a recording cannot be played: there is none, or it is damaged. The text names
+    the attempt, and what of it is missing or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +89,22 @@ class Recordings:
 
     def __init__(self) -> None:
         self._open: WeakValueDictionary[str, Recording] = WeakValueDictionary()
+        self._opening: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """There while somebody holds one, or waits for it."""
 
     async def get(self, store: Store, attempt: str) -> Recording:
-        """The recording of an attempt.
+        """The recording of an attempt, read once, however many sessions ask for it at once.
 
         Raises:
-            RecordingGoneError: there is none, or it cannot be read any more.
+            RecordingGoneError: there is none, or it is damaged.
             UnavailableError: the store does not answer.
         """
-        known = self._open.get(attempt)
-        if known is not None:
+        # Not a shared task: whoever waits tries itself where another has failed or was cancelled.
+        async with self._opening.setdefault(attempt, asyncio.Lock()):
+            known = self._open.get(attempt)
+            if known is None:
+                known = self._open[attempt] = await _load(store, attempt)
             return known
-        try:
-            loaded = await _load(store, attempt)
-        except (DamagedTurnError, KeyError, ValueError) as error:
-            raise RecordingGoneError(
-                f"the recording of attempt {attempt} cannot be read any more: {error}"
-            ) from error
-        self._open[attempt] = loaded
-        return loaded
 
 
 async def is_recorded(store: Store, attempt: str) -> bool:
@@ -122,9 +124,8 @@ async def _load(store: Store, attempt: str) -> Recording:
     digests = await _request_digests(store, attempt, turns, errors) if errors else {}
     entries: list[Recorded] = []
     for turn in turns:
-        raw = await rebuilder.request(turn.slot)
-        streams = dialect_named(turn.dialect).passes_through
-        found = await asyncio.to_thread(_fingerprint, prints, raw, streams)
+        with _reading(attempt, f"turn {turn.slot}"):
+            found = await _checked(rebuilder, prints, turn)
         entries.append(Recorded(turn.slot, turn.parent, turn, digests.get(turn.slot), found))
     asked = {entry.request_digest: entry for entry in entries if entry.request_digest is not None}
     for error in errors:
@@ -137,15 +138,26 @@ async def _load(store: Store, attempt: str) -> Recording:
     return Recording(attempt, rebuilder, entries, prints)
 
 
-def _fingerprint(prints: Fingerprints, raw: bytes, streams: bool) -> Fingerprint:
-    return prints.of(parse_object(raw), stream_counts=streams)
+async def _checked(rebuilder: Rebuilder, prints: Fingerprints, turn: Turn) -> Fingerprint:
+    """The fingerprint of a turn's request; all else that playing it takes can be read too."""
+    through = dialect_named(turn.dialect).passes_through
+    if through:
+        await rebuilder.reply(turn.slot)
+    raw = await rebuilder.request(turn.slot)
+
+    def compared() -> Fingerprint:
+        rebuilder.tokens(turn.slot)
+        return prints.of(parse_object(raw), stream_counts=through)
+
+    return await asyncio.to_thread(compared)
 
 
 async def _replies(store: Store, attempt: str) -> tuple[list[Turn], list[TurnError]]:
     """The turns, and the errors that the model server gave."""
     stored = await store.get(keys.trace(attempt))
     if stored is not None:
-        trace = await asyncio.to_thread(Trace.model_validate_json, stored)
+        with _reading(attempt, "its trace"):
+            trace = await asyncio.to_thread(Trace.model_validate_json, stored)
         turns, errors = list(trace.turns), list(trace.errors)
     else:
         log = SessionLog(store, attempt)
@@ -154,7 +166,7 @@ async def _replies(store: Store, attempt: str) -> tuple[list[Turn], list[TurnErr
             raise RecordingGoneError(
                 f"attempt {attempt} has no recording (any more): replay the rollout from its start"
             )
-        replies = await log.replies(slots)
+        replies = await _each(attempt, "the reply", log.reply, slots)
         turns = [reply.turn for reply in replies if isinstance(reply, TurnReply)]
         errors = [reply for reply in replies if isinstance(reply, TurnError)]
     return turns, [error for error in errors if _was_said(error)]
@@ -172,5 +184,45 @@ async def _request_digests(
 ) -> dict[int, str]:
     log = SessionLog(store, attempt)
     slots = sorted({reply.slot for reply in (*turns, *errors)})
-    claims = [(slot, await log.read_claim(slot)) for slot in slots]
+    claims = zip(slots, await _each(attempt, "the claim", log.read_claim, slots), strict=True)
     return {slot: claim.request_digest for slot, claim in claims if isinstance(claim, TurnClaim)}
+
+
+async def _each(
+    attempt: str, what: str, read: Callable[[int], Awaitable[_Read]], slots: Sequence[int]
+) -> list[_Read]:
+    """A record of each slot, some read side by side."""
+
+    async def one(slot: int) -> _Read:
+        with _reading(attempt, f"{what} of slot {slot}"):
+            return await read(slot)
+
+    found: list[_Read] = []
+    for start in range(0, len(slots), READS_AT_ONCE):
+        window = slots[start : start + READS_AT_ONCE]
+        found += await asyncio.gather(*(one(slot) for slot in window))
+    return found
+
+
+@contextmanager
+def _reading(attempt: str, what: str) -> Generator[None]:
+    """Whatever cannot be read meanwhile is named, in one line."""
+    try:
+        yield
+    except (DamagedTurnError, KeyError, ValueError) as error:
+        raise RecordingGoneError(
+            f"the recording of attempt {attempt} is damaged: {_damage(error, what)}: replay the "
+            "rollout from its start"
+        ) from error
+
+
+def _damage(error: Exception, what: str) -> str:
+    match error:
+        case DamagedTurnError():
+            return str(error)
+        case KeyError(args=(int(slot),)):
+            return f"{what}: turn {slot}, which it builds on, is missing"
+        case KeyError(args=(missing,)):
+            return f"{what}: {missing}"
+        case _:
+            return f"{what}: {str(error).partition(chr(10))[0]}"

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from rolldock.models.base import JsonObject
 from rolldock.models.replay import OnDivergence, ReplayFrom, ReplayPoint
 from rolldock.models.session import Session
-from rolldock.models.spec import Limits, Purpose, Sampling
+from rolldock.models.spec import Delivery, Limits, Purpose, Sampling
 from rolldock.models.turn import Turn
 from tests.gateway.conftest import World
 
@@ -29,6 +29,7 @@ async def replay(
     limits: Limits | None = None,
     sampling: Sampling | None = None,
     purpose: Purpose = Purpose.TRAIN,
+    delivery: Delivery = Delivery.HELD,
     endpoint: str | None = None,
 ) -> str:
     """Open a session that plays the recording of `attempt`. Returns its own."""
@@ -42,6 +43,7 @@ async def replay(
         limits=limits or Limits(),
         sampling=sampling or Sampling(),
         purpose=purpose,
+        delivery=delivery,
         replay=point,
         created_at=now,
         expires_at=now + timedelta(minutes=10),
