@@ -27,6 +27,7 @@ from rolldock.models import names
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.jobs import JobWatch
 from rolldock.settings import Settings
+from rolldock.store.deployments import mark_deployment
 from rolldock.store.store import Store
 from rolldock.trainer.connection import connect_temporal, deployment_of, missing_attributes
 from workflows.reaper import ReaperWorkflow
@@ -103,6 +104,7 @@ async def run(role: str, settings: Settings) -> None:
     if missing:
         raise RolldockError(f"search attributes {', '.join(missing)} are missing: rolldock init")
     deployment = await deployment_of(temporal)
+    await mark_deployment(Store.open(settings.store), deployment, temporal.namespace)
     async with AsyncExitStack() as stack:
         sandboxes = await stack.enter_async_context(
             Sandboxes.open(settings.prime_api_base_url, settings.prime_api_key)

@@ -40,6 +40,7 @@ from rolldock.sandbox.ending import end_agent, keep_agent_logs
 from rolldock.sandbox.launch import launch_job
 from rolldock.sandbox.polling import poll
 from rolldock.sandbox.setup import INSTRUCTION_FILE, agent_home
+from rolldock.store.recordings import refuse_deleted
 from rolldock.tunnel.reach import Reach
 
 _TRIES_TO_END: Final = 4
@@ -133,7 +134,9 @@ class AgentActivities:
         An earlier try may have launched the agent behind the tunnel of its own time.
 
         Raises:
-            StageError: `tunnel_lost`, that tunnel is gone: no agent is launched behind it.
+            StageError: `tunnel_lost`, that tunnel is gone: no agent is launched behind it;
+                `replay_unavailable`, the attempt is of a run that was reset after its recording
+                had been deleted.
         """
         spec = order.spec
         if agent.dialect is None or spec.endpoint is None:
@@ -152,6 +155,7 @@ class AgentActivities:
             expires_at=order.deadline,
             created_at=datetime.now(UTC),
         )
+        await refuse_deleted(self._tools.store, order.attempt)
         log = SessionLog(self._tools.store, order.attempt)
         await log.open(session)
         if session.tunnel_url is not None:

@@ -12,7 +12,7 @@ from rolldock.models import names
 from rolldock.models.reaping import REPORTED, SweepReport, SweepRequest, SweptSandbox, Verdict
 from rolldock.sandbox.checkpoints_expiry import Expired, delete_expired, expired
 from rolldock.sandbox.reaping import count, delete_orphans, judge
-from rolldock.store.expiry import delete_expired_recordings
+from rolldock.store.expiry import ExpiredRecordings, delete_expired_recordings
 from rolldock.trainer.runs import Runs
 from rolldock.trainer.unwritten import without_result, write_result
 
@@ -43,7 +43,7 @@ class ReapingActivities:
                 )
             results, unwritten = await self._write_results(cap, dry_run=request.dry_run)
             checkpoints, n_later = await self._delete_checkpoints(cap, dry_run=request.dry_run)
-            n_recordings = 0 if request.dry_run else await self._delete_recordings(cap)
+            recordings = await self._delete_recordings(cap, dry_run=request.dry_run)
             undeleted = [str(one) for one in checkpoints if one.error is not None]
             report = SweepReport(
                 dry_run=request.dry_run,
@@ -59,7 +59,8 @@ class ReapingActivities:
                 n_checkpoints_deferred=n_later,
                 undeleted=tuple(undeleted[:REPORTED]),
                 n_undeleted=len(undeleted),
-                n_recordings=n_recordings,
+                n_recordings=recordings.n_deleted,
+                n_recordings_kept_back=recordings.n_kept_back,
             )
             _measure(report)
             return report
@@ -94,18 +95,18 @@ class ReapingActivities:
         now = datetime.now(UTC)
         found = await expired(self._tools.store, self._tools.deployment, now)
         dealt_with = await delete_expired(
-            self._tools.sandboxes, self._tools.store, self._runs.state, found[:cap], dry_run=dry_run
+            self._tools.sandboxes, self._tools.store, self._runs.state, found, cap, dry_run=dry_run
         )
         return dealt_with, len(found) - len(dealt_with)
 
-    async def _delete_recordings(self, cap: int) -> int:
-        """Of how many rollouts the recordings were past their lifetime, and are deleted now."""
+    async def _delete_recordings(self, cap: int, *, dry_run: bool) -> ExpiredRecordings:
+        """What became of recordings past their lifetime."""
         days = self._tools.settings.recording_days
-        if not days:
-            return 0
+        if dry_run or not days:
+            return ExpiredRecordings()
         # Less than a day would meet seals that are still being retried.
         before = datetime.now(UTC) - timedelta(days=max(1, days))
-        return await delete_expired_recordings(self._tools.store, before, cap)
+        return await delete_expired_recordings(self._tools.store, self._runs.is_open, before, cap)
 
 
 def _worth_naming(

@@ -13,6 +13,7 @@ from rolldock.gateway.seal import seal
 from rolldock.models.result import AttemptResult, RolloutResult
 from rolldock.models.stages import SealRequest
 from rolldock.results import build_result, commit
+from rolldock.store.recordings import RecordingDeletedError
 from rolldock.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ async def seal_attempt(store: Store, request: SealRequest, now: datetime) -> Att
         trace = await seal(
             store, attempt.attempt, rollout, now, rule=agent.auxiliary, policy=spec.auxiliary
         )
+    except RecordingDeletedError as error:
+        return attempt.model_copy(update={"trace_error": str(error)})
     except (ValueError, KeyError) as error:
         _log.exception("attempt %s: its session cannot be sealed", attempt.attempt)
         said = f"{type(error).__name__}: {error}"

@@ -42,6 +42,11 @@ def conversation(n_turns: int) -> list[Turn]:
     return list(recording.turns.values())
 
 
+async def none_open(rollout: str) -> bool:
+    """What Temporal says where every rollout has ended."""
+    return not rollout
+
+
 async def end_rollout(
     store: Store,
     spec: RolloutSpec,
@@ -58,9 +63,8 @@ async def end_rollout(
         blob: stored, and named by the first turn as the tools that it was asked with.
     """
     attempt = str(uuid.uuid4())
-    digest = None if blob is None else await store.put_blob(blob)
     if spec.endpoint is not None:
-        await _record(store, attempt, spec, turns, digest, ended_at)
+        await record(store, attempt, spec, turns, blob=blob, at=ended_at)
     failure = None
     if cause is not None:
         failure = Failure(stage=Stage.GRADE, cause=cause, message="it broke", retryable=True)
@@ -90,14 +94,21 @@ async def end_rollout(
     return await seal_rollout(store, request, ended_at)
 
 
-async def _record(
+async def record(
     store: Store,
     attempt: str,
     spec: RolloutSpec,
     turns: Sequence[Turn],
-    digest: str | None,
-    at: datetime,
+    *,
+    blob: bytes | None = None,
+    at: datetime = LONG_AGO,
 ) -> None:
+    """The session log of an attempt with these turns, ended.
+
+    Args:
+        blob: stored, and named by the first turn as the tools that it was asked with.
+    """
+    digest = None if blob is None else await store.put_blob(blob)
     log = SessionLog(store, attempt)
     await log.open(
         Session(

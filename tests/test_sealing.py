@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from rolldock.errors import UsageError
 from rolldock.models.result import AttemptResult, Stage, Status, StopReason
 from rolldock.models.spec import AgentRef, RolloutSpec, TaskRef
 from rolldock.models.stages import Order, SealRequest
-from rolldock.sealing import seal_rollout
+from rolldock.sealing import seal_attempt, seal_rollout
 from rolldock.store import keys
+from rolldock.store.recordings import delete_recordings
 from rolldock.store.store import Store
+from rolldock.trainer.recordings import read_recording
+from tests.ended import conversation, end_rollout, spec_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ATTEMPT = "11111111-1111-4111-8111-111111111111"
@@ -72,3 +76,31 @@ async def test_the_first_seal_stands(store: Store) -> None:
     first = await seal_rollout(store, graded(), NOW)
     other = graded().model_copy(update={"status": Status.FAILED, "rewards": {}})
     assert await seal_rollout(store, other, NOW + timedelta(seconds=5)) == first
+
+
+async def test_a_deleted_recording_is_not_sealed_again(store: Store) -> None:
+    """As by a run that was reset long after its end: no empty trace takes the old one's place."""
+    ended = await end_rollout(store, spec_of("long-ago"), conversation(2))
+    await delete_recordings(store, ended, datetime.now(UTC))
+    [attempt] = ended.attempts
+    request = graded("long-ago")
+    again = request.model_copy(
+        update={"attempt": request.attempt.model_copy(update={"attempt": attempt.attempt})}
+    )
+    sealed = await seal_attempt(store, again, NOW)
+    assert sealed.trace is None
+    assert "was deleted at" in str(sealed.trace_error)
+    assert await store.get(keys.trace(attempt.attempt)) is None
+    assert await seal_rollout(store, again, NOW) == ended
+
+
+async def test_what_an_interrupted_delete_left_is_no_recording(store: Store) -> None:
+    """The mark is written first, and counts: a reader is told, whatever is still there."""
+    ended = await end_rollout(store, spec_of("long-ago"), conversation(2))
+    assert ended.trace is not None
+    assert len((await read_recording(store, "long-ago", ended.trace)).turns) == 2
+    content = await store.get(ended.trace.ref)
+    await delete_recordings(store, ended, datetime.now(UTC))
+    await store.create(ended.trace.ref, content or b"")
+    with pytest.raises(UsageError, match="recording of rollout 'long-ago' was deleted after"):
+        await read_recording(store, "long-ago", ended.trace)

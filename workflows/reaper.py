@@ -53,5 +53,6 @@ def _words(report: SweepReport) -> str:
         f"{seen}; {report.n_deleted} deleted, {report.n_failed} could not be, "
         f"{report.n_deferred + report.n_checkpoints_deferred} left for the next sweep; "
         f"{report.n_undeleted} checkpoints could not be deleted; "
-        f"recordings of {report.n_recordings} rollouts had expired"
+        f"recordings of {report.n_recordings} rollouts had expired, "
+        f"those of {report.n_recordings_kept_back} more are kept back"
     )

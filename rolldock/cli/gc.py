@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -13,11 +14,20 @@ from rich.table import Table
 from rolldock.cli.connection import connected
 from rolldock.cli.console import cells, console, table
 from rolldock.cli.perform import complain
+from rolldock.cli.text import plain
 from rolldock.errors import UsageError
 from rolldock.models.base import Contract
-from rolldock.models.collecting import Collected, Collection
+from rolldock.models.collecting import (
+    Collected,
+    Collection,
+    HalfWritten,
+    LostSession,
+    Recording,
+    UnnamedBlob,
+)
 from rolldock.store.collecting import free
 from rolldock.trainer.collecting import look_beside_rollouts
+from rolldock.trainer.runs import Runs
 
 _AGE: Final = re.compile(r"(\d+)([dw])")
 _UNITS: Final = {"d": "days", "w": "weeks"}
@@ -29,6 +39,7 @@ class GcCommand(Contract):
     delete: bool = False
     older_than: str | None = None
     experiment: str | None = None
+    foreign: bool = False
     yes: bool = False
     as_json: bool = False
 
@@ -43,21 +54,28 @@ async def gc(command: GcCommand) -> int:
     older_than = None if command.older_than is None else _age(command.older_than)
     async with connected() as client:
         found = await look_beside_rollouts(
-            client.temporal, client.store, client.settings, older_than, command.experiment
+            client.temporal,
+            client.store,
+            client.settings,
+            client.deployment,
+            older_than,
+            command.experiment,
+            foreign=command.foreign,
         )
         if not command.as_json:
             _show(found, client.store.where)
         done = None
         if command.delete and _agreed(found, command):
-            done = await free(client.store, found)
+            done = await free(client.store, found, Runs(client.temporal).is_open)
     if command.as_json:
         typer.echo(json.dumps(_facts(found, done)))
     elif done is not None:
         typer.echo(
-            f"deleted the recordings of {done.n_recordings} rollouts and {done.n_blobs} blobs: "
-            f"{decimal(done.n_bytes)}"
+            f"deleted the recordings of {done.n_recordings} rollouts, {done.n_sessions} sessions "
+            f"without a result, {done.n_blobs} blobs and {done.n_half_written} half-written "
+            f"files: {decimal(done.n_bytes)}"
         )
-    elif not command.delete and (found.recordings or found.blobs):
+    elif not command.delete and _can_go(found):
         typer.echo("nothing was deleted: `rolldock gc --delete` frees it")
     return 0
 
@@ -72,9 +90,13 @@ def _age(text: str) -> timedelta:
         raise UsageError(f"--older-than {text}: that is before any rollout") from error
 
 
+def _can_go(found: Collection) -> bool:
+    return bool(found.recordings or found.sessions or found.blobs or found.half_written)
+
+
 def _agreed(found: Collection, command: GcCommand) -> bool:
     """Whether to delete: asked on a terminal, unless `--yes` was said."""
-    if not found.recordings and not found.blobs:
+    if not _can_go(found):
         return False
     if command.yes or not sys.stdin.isatty():
         return True
@@ -87,15 +109,29 @@ def _agreed(found: Collection, command: GcCommand) -> bool:
 def _show(found: Collection, store: str) -> None:
     console().print(_holdings(found))
     typer.echo(f"store: {store}")
-    recordings = sum(one.n_bytes for one in found.recordings)
-    blobs = sum(blob.n_bytes for blob in found.blobs)
-    typer.echo(
-        f"recordings that can go: of {len(found.recordings)} rollouts, {decimal(recordings)}"
-    )
-    typer.echo(
-        f"blobs that can go, named by nothing since {found.blobs_before:%Y-%m-%d %H:%M} UTC: "
-        f"{len(found.blobs)}, {decimal(blobs)}"
-    )
+    since = f"{found.blobs_before:%Y-%m-%d %H:%M} UTC"
+    recordings, n_rollouts = _size(found.recordings), len(found.recordings)
+    typer.echo(f"recordings that can go: of {n_rollouts} rollouts, {recordings}")
+    if not found.others:
+        sessions, blobs = _size(found.sessions), _size(found.blobs)
+        typer.echo(f"sessions without a result that can go: {len(found.sessions)}, {sessions}")
+        typer.echo(
+            f"blobs that can go, named by nothing since {since}: {len(found.blobs)}, {blobs}"
+        )
+    files = _size(found.half_written)
+    typer.echo(f"half-written files that can go: {len(found.half_written)}, {files}")
+    for other in found.others:
+        typer.echo(
+            plain(
+                f"deployment {other.deployment} (namespace {other.namespace}) has kept its records "
+                f"here since {other.since:%Y-%m-%d}: blobs and sessions without a result stay, "
+                "since its open rollouts may need them; if it is gone for good, add --foreign"
+            )
+        )
+
+
+def _size(records: Sequence[Recording | LostSession | UnnamedBlob | HalfWritten]) -> str:
+    return decimal(sum(one.n_bytes for one in records))
 
 
 def _holdings(found: Collection) -> Table:
@@ -113,6 +149,9 @@ def _facts(found: Collection, done: Collected | None) -> dict[str, object]:
     return {
         "holdings": [one.model_dump(mode="json") for one in found.holdings],
         "recordings": [one.model_dump(mode="json") for one in found.recordings],
+        "sessions": [one.model_dump(mode="json") for one in found.sessions],
+        "half_written": [one.model_dump(mode="json") for one in found.half_written],
+        "other_deployments": [one.model_dump(mode="json") for one in found.others],
         "n_blobs": len(found.blobs),
         "blob_bytes": sum(blob.n_bytes for blob in found.blobs),
         "blobs_before": found.blobs_before.isoformat(),

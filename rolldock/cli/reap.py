@@ -53,6 +53,11 @@ def _print(report: SweepReport) -> None:
         )
     if report.n_recordings:
         typer.echo(f"rollouts whose recordings had expired: {report.n_recordings}")
+    if report.n_recordings_kept_back:
+        typer.echo(
+            "rollouts whose expired recordings a replay may be playing, so that they stay: "
+            f"{report.n_recordings_kept_back}"
+        )
     for problem in report.undeleted:
         typer.echo(plain(f"checkpoint not deleted: {problem}"))
     for rollout in report.results:

@@ -17,6 +17,7 @@ from rolldock.models.trace import Trace, TraceSummary
 from rolldock.models.turn import Turn
 from rolldock.samples import count_samples
 from rolldock.store import keys
+from rolldock.store.recordings import refuse_deleted
 from rolldock.store.store import Store
 from rolldock.trainable import untrainable
 from rolldock.transitions import transitions
@@ -37,11 +38,13 @@ async def seal(
         policy: what becomes of those in samples.
 
     Raises:
+        RecordingDeletedError: the records are gone: what is left of them is no trace.
         UnavailableError: the store does not answer.
     """
     name = keys.trace(attempt)
     stored = await store.get(name)
     if stored is None:
+        await refuse_deleted(store, attempt)
         trace, undelivered = await _read(store, attempt, rollout, sealed_at)
         beside = tuple(sorted(auxiliary_slots(trace.turns, rule)))
         trace = trace.model_copy(update={"auxiliary": beside, "auxiliary_policy": policy})

@@ -34,6 +34,34 @@ class Recording(Contract):
     n_bytes: int = Field(ge=0)
 
 
+class LostSession(Contract):
+    """What is recorded of an attempt that no result names."""
+
+    attempt: str
+    rollout: str | None
+    """None: its records do not say."""
+    last_at: UtcTime
+    """When the newest of its records was written."""
+    n_records: int = Field(ge=0)
+    n_bytes: int = Field(ge=0)
+
+
+class HalfWritten(Contract):
+    """A file that a killed process has left."""
+
+    name: str
+    n_bytes: int = Field(ge=0)
+
+
+class StoreUser(Record):
+    """A deployment that keeps its records in a store."""
+
+    deployment: str
+    namespace: str
+    """Of Temporal, for a person to tell it by."""
+    since: UtcTime
+
+
 class UnnamedBlob(Contract):
     """A blob that no record names."""
 
@@ -49,6 +77,13 @@ class Collection(Contract):
     """Old enough to be deleted, and played by no replay."""
     blobs: tuple[UnnamedBlob, ...] = ()
     """Named by nothing that would stay, and old enough."""
+    sessions: tuple[LostSession, ...] = ()
+    """Old enough, of no open rollout, and named by no result."""
+    half_written: tuple[HalfWritten, ...] = ()
+    """Left by processes that are gone."""
+    others: tuple[StoreUser, ...] = ()
+    """Other deployments that keep their records here: what their open rollouts need is not known,
+    so that `blobs` and `sessions` are empty; none, where a person has said that they are gone."""
     blobs_before: UtcTime
     """None of `blobs` was stored or held at this time or later."""
 
@@ -59,4 +94,7 @@ class Collected(Contract):
     n_recordings: int = Field(ge=0)
     """Rollouts whose recordings were deleted."""
     n_blobs: int = Field(ge=0)
+    n_sessions: int = Field(default=0, ge=0)
+    """Attempts that no result named."""
+    n_half_written: int = Field(default=0, ge=0)
     n_bytes: int = Field(ge=0)

@@ -79,6 +79,9 @@ class SweepReport(Contract):
     n_undeleted: int = 0
     n_recordings: int = 0
     """Rollouts whose expired recordings were deleted; a dry run looks for none."""
+    n_recordings_kept_back: int = 0
+    """Rollouts whose expired recordings had to stay, since a replay plays them or that could not be
+    told; the next sweep tries again."""
 
 
 REPORTED = 50

@@ -5,6 +5,7 @@ cannot be told. Whatever is not certainly gone stays in the ledger for the next 
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -48,7 +49,7 @@ class Expired(NamedTuple):
 
 async def expired(store: Store, deployment: str, now: datetime) -> list[CheckpointAsked]:
     """A deployment's entries in the ledger whose time is over and whose checkpoints may still be
-    there, the oldest first.
+    there, in no order.
 
     Raises:
         UnavailableError: the store does not answer.
@@ -62,7 +63,7 @@ async def expired(store: Store, deployment: str, now: datetime) -> list[Checkpoi
     async for asked in _read_all(store, sorted(attempts - gone)):
         if asked.deployment == deployment and asked.expires_at <= now:
             found.append(asked)
-    return sorted(found, key=lambda asked: asked.expires_at)
+    return found
 
 
 async def delete_expired(
@@ -70,27 +71,47 @@ async def delete_expired(
     store: Store,
     look_up: LookUp,
     entries: list[CheckpointAsked],
+    cap: int,
     *,
     dry_run: bool = False,
 ) -> list[Expired]:
-    """Delete the checkpoints of each entry and say so in the ledger; what came of each, or would
-    come of it."""
-    slots = asyncio.Semaphore(_AT_ONCE)
+    """Delete the checkpoints of entries and say so in the ledger; what came of each, or would come
+    of it.
 
-    async def one(asked: CheckpointAsked) -> Expired:
-        try:
-            async with slots, asyncio.timeout(_SECONDS):
-                if await is_needed(store, look_up, asked):
-                    return Expired(asked, is_open=True)
-                if not dry_run:
-                    await _delete(sandboxes, store, asked)
-        except RolldockError as error:
-            return Expired(asked, error=str(error))
-        except TimeoutError:
-            return Expired(asked, error=f"not deleted within {_SECONDS:g} s")
-        return Expired(asked)
+    Their order is drawn anew each time: what cannot be deleted takes nobody's place for good.
 
-    return list(await asyncio.gather(*(one(asked) for asked in entries)))
+    Args:
+        cap: entries at most whose checkpoints are asked to go; those that somebody needs are
+            passed by and do not count.
+    """
+    waiting = random.sample(entries, len(entries))
+    done: list[Expired] = []
+    n_left = cap
+    while waiting and n_left > 0:
+        n_now = min(_AT_ONCE, n_left)
+        lot, waiting = waiting[:n_now], waiting[n_now:]
+        tried = await asyncio.gather(
+            *(_expire(sandboxes, store, look_up, asked, dry_run=dry_run) for asked in lot)
+        )
+        n_left -= sum(not came_of.is_open for came_of in tried)
+        done += tried
+    return done
+
+
+async def _expire(
+    sandboxes: Sandboxes, store: Store, look_up: LookUp, asked: CheckpointAsked, *, dry_run: bool
+) -> Expired:
+    try:
+        async with asyncio.timeout(_SECONDS):
+            if await is_needed(store, look_up, asked):
+                return Expired(asked, is_open=True)
+            if not dry_run:
+                await _delete(sandboxes, store, asked)
+    except RolldockError as error:
+        return Expired(asked, error=str(error))
+    except TimeoutError:
+        return Expired(asked, error=f"not deleted within {_SECONDS:g} s")
+    return Expired(asked)
 
 
 async def is_needed(store: Store, look_up: LookUp, asked: CheckpointAsked) -> bool:

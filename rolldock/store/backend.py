@@ -44,6 +44,14 @@ class Backend(ABC):
         """Records below a prefix (whole path segments), in no order."""
 
     @abstractmethod
+    def half_written(self) -> AsyncIterator[Entry]:
+        """What writers have begun, or have left when they were killed; no other method shows it."""
+
+    @abstractmethod
+    async def delete_half_written(self, name: str) -> None:
+        """Remove what a killed writer has left, by the name that `half_written` gave it."""
+
+    @abstractmethod
     async def entry(self, name: str) -> Entry | None:
         """One record's size and age; None where it does not exist."""
 

@@ -1,8 +1,9 @@
 """Garbage collection over the whole store: what it holds, and what of it nobody needs any more.
 
-Two things are ever freed: recordings of ended rollouts that are old enough, and blobs that nothing
-names (mark and sweep). Results, index entries and every other record stay. Which rollouts are open
-is not known here: `rolldock/trainer/collecting.py`.
+What is ever freed: recordings of ended rollouts that are old enough, sessions that no result names
+(`lost_sessions.py`), blobs that nothing names (mark and sweep), and files that a killed process has
+half written. Results, index entries and every other record stay. Which rollouts are open is not
+known here: `rolldock/trainer/collecting.py`.
 
 A blob is stored before the record that names it. Until then it is safe by its age:
 
@@ -20,21 +21,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from rolldock.models.collecting import Collected, Collection, Holding, Recording, UnnamedBlob
+from rolldock.models.collecting import (
+    Collected,
+    Collection,
+    HalfWritten,
+    Holding,
+    LostSession,
+    Recording,
+    StoreUser,
+    UnnamedBlob,
+)
 from rolldock.models.result import RolloutResult
 from rolldock.store import keys
 from rolldock.store.backend import Entry
+from rolldock.store.lost_sessions import attempts_in, delete_lost, find_lost
 from rolldock.store.marking import ENDPOINTS, Marks, contents
-from rolldock.store.recordings import AT_ONCE, delete_recordings, ended_rollout, is_played
-from rolldock.store.store import Store
+from rolldock.store.recordings import AT_ONCE, IsOpen, delete_recordings, ended_rollout, is_played
+from rolldock.store.store import BLOB_GRACE, Store
 
 BLOBS: Final = "blobs"
 UNNAMED: Final = "blobs: named by nothing"
 SESSION_LOGS: Final = "session logs"
 TRACES: Final = "traces"
+HALF_WRITTEN: Final = "half-written files"
 _OTHERS: Final = (
     *(keys.RESULTS, keys.INDEX, "replays", keys.CHECKPOINTS, ENDPOINTS, keys.AGENTS),
-    *(keys.TUNNELS, "creates", "tombstones", "callers", "waiting", keys.EXPIRED),
+    *(keys.TUNNELS, "creates", "tombstones", "callers", "waiting", keys.EXPIRED, keys.KEPT_BACK),
+    keys.DEPLOYMENTS,
 )
 """Kinds of records beside blobs and sessions, as names begin."""
 
@@ -47,14 +60,16 @@ class Wanted(NamedTuple):
     blobs_before: datetime
     """Blobs that nothing names and that are older."""
     experiment: str | None = None
-    """Only this one's recordings; None: all."""
+    """Only this one's recordings, and no lost sessions; None: all."""
+    others: tuple[StoreUser, ...] = ()
+    """Deployments whose open rollouts cannot be asked for: nothing goes that one may need."""
 
 
-async def look(store: Store, wanted: Wanted) -> Collection:
+async def look(store: Store, wanted: Wanted, is_open: IsOpen) -> Collection:
     """What the store holds, and what could be freed; reads every result and every recording.
 
     Raises:
-        UnavailableError: the store does not answer.
+        UnavailableError: the store does not answer, or Temporal cannot tell what is open.
     """
     # Blobs come first: what is stored from now on is young, and in no danger.
     blobs = await _listed(store, BLOBS)
@@ -62,33 +77,54 @@ async def look(store: Store, wanted: Wanted) -> Collection:
     others = {kind: await _listed(store, kind) for kind in _OTHERS}
     marks = Marks()
     await marks.add_kinds(store)
-    due = await _read_results(store, wanted, marks, others[keys.RESULTS], _by_attempt(recorded))
+    half_written = [entry async for entry in store.half_written()]
+    by_attempt = _by_attempt(recorded)
+    old, named = await _read_results(store, wanted, marks, others[keys.RESULTS], by_attempt)
+    now = datetime.now(UTC)
+    due = [one for one in old if not await is_played(store, is_open, one.rollout, now)]
+    unnamed = {attempt: by_attempt[attempt] for attempt in by_attempt.keys() - named}
+    lost = await _lost(store, wanted, is_open, unnamed)
     gone = {attempt for recording in due for attempt in recording.attempts}
+    gone |= {session.attempt for session in lost}
     kept = [entry.name for entry in recorded if _attempt(entry) not in gone]
     await marks.add_recordings(store, kept)
-    unnamed = [blob for blob in blobs if _digest(blob) not in marks]
     return Collection(
-        holdings=_holdings(others, recorded, blobs, marks),
+        holdings=_holdings(others | {HALF_WRITTEN: half_written}, recorded, blobs, marks),
         recordings=tuple(due),
         blobs=tuple(
             UnnamedBlob(digest=_digest(blob), n_bytes=blob.n_bytes)
-            for blob in unnamed
-            if blob.written_at < wanted.blobs_before
+            for blob in blobs
+            if _digest(blob) not in marks
+            and blob.written_at < wanted.blobs_before
+            and not wanted.others
         ),
+        sessions=tuple(lost),
+        half_written=tuple(
+            HalfWritten(name=entry.name, n_bytes=entry.n_bytes)
+            for entry in half_written
+            if entry.written_at < now - BLOB_GRACE
+        ),
+        others=wanted.others,
         blobs_before=wanted.blobs_before,
     )
 
 
-async def free(store: Store, found: Collection) -> Collected:
+async def free(store: Store, found: Collection, is_open: IsOpen) -> Collected:
     """Delete what a look found, less what is in use by now.
 
     Safe to run twice, side by side and beside rollouts.
 
     Raises:
-        UnavailableError: the store does not answer; what was deleted until then is gone.
+        UnavailableError: the store does not answer, or Temporal cannot tell what is open; what was
+            deleted until then is gone.
     """
     spared = Marks()
-    deleted = [one for one in found.recordings if await _delete_recording(store, one, spared)]
+    deleted = [
+        one for one in found.recordings if await _delete_recording(store, is_open, one, spared)
+    ]
+    lost = [one for one in found.sessions if await delete_lost(store, is_open, one, spared)]
+    for left in found.half_written:
+        await store.delete_half_written(left.name)
     doomed = [blob for blob in found.blobs if blob.digest not in spared]
     swept: list[UnnamedBlob] = []
     for start in range(0, len(doomed), AT_ONCE):
@@ -100,20 +136,32 @@ async def free(store: Store, found: Collection) -> Collected:
     return Collected(
         n_recordings=len(deleted),
         n_blobs=len(swept),
-        n_bytes=sum(one.n_bytes for one in (*deleted, *swept)),
+        n_sessions=len(lost),
+        n_half_written=len(found.half_written),
+        n_bytes=sum(one.n_bytes for one in (*deleted, *lost, *found.half_written, *swept)),
     )
 
 
-async def _delete_recording(store: Store, recording: Recording, spared: Marks) -> bool:
+async def _delete_recording(
+    store: Store, is_open: IsOpen, recording: Recording, spared: Marks
+) -> bool:
     """Delete one, unless a replay has begun to play it: then its blobs are spared, too."""
     now = datetime.now(UTC)
     result = await ended_rollout(store, keys.segment(recording.rollout))
-    if result is None or await is_played(store, recording.rollout, now):
+    if result is None or await is_played(store, is_open, recording.rollout, now):
         for attempt in recording.attempts:
-            names = [name async for name in store.names(keys.recording(attempt))]
-            await spared.add_recordings(store, names)
+            await spared.add_recording(store, attempt)
         return False
     return await delete_recordings(store, result, now) > 0
+
+
+async def _lost(
+    store: Store, wanted: Wanted, is_open: IsOpen, unnamed: Mapping[str, Sequence[Entry]]
+) -> list[LostSession]:
+    """Sessions without a result that may go; their records name no experiment and no deployment."""
+    if wanted.recordings_before is None or wanted.experiment is not None or wanted.others:
+        return []
+    return await find_lost(store, is_open, unnamed, wanted.recordings_before)
 
 
 async def _read_results(
@@ -122,18 +170,20 @@ async def _read_results(
     marks: Marks,
     results: Sequence[Entry],
     recorded: Mapping[str, Sequence[Entry]],
-) -> list[Recording]:
-    """Mark what results name; the recordings of those that may go."""
-    due: list[Recording] = []
-    now = datetime.now(UTC)
+) -> tuple[list[Recording], set[str]]:
+    """Mark what results name; the recordings that are old enough, and the attempts that any result
+    names."""
+    old: list[Recording] = []
+    named: set[str] = set()
     async for content in contents(store, [entry.name for entry in results]):
         result = _parsed(content)
         marks.add_result(content, result)
+        named |= attempts_in(content)
         if result is not None and _may_go(result, wanted):
             recording = _recording(result, recorded)
-            if recording is not None and not await is_played(store, result.rollout, now):
-                due.append(recording)
-    return due
+            if recording is not None:
+                old.append(recording)
+    return old, named
 
 
 def _parsed(content: bytes) -> RolloutResult | None:

@@ -23,7 +23,8 @@ from rolldock.store.backend import Backend, Entry
 LARGE_BYTES: Final = 256 * 1024
 """From here on a record is read and written off the event loop."""
 
-_NAME: Final = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))(?!.*#\d+$)[^\x00-\x1f\x7f]+")
+_SEGMENT: Final = r"(?!\.{0,2}(?:/|$))[^/\x00-\x1f\x7f]+"
+_NAME: Final = re.compile(rf"(?!.*#\d+$){_SEGMENT}(?:/{_SEGMENT})*")
 """No empty, `.` or `..` segment, no control character, and nothing that looks half written."""
 _STAGED: Final = re.compile(r".*#\d+")
 _STAGED_BITS: Final = 40
@@ -60,6 +61,17 @@ class Directory(Backend):
     async def entries(self, prefix: str) -> AsyncIterator[Entry]:
         for entry in await asyncio.to_thread(lambda: list(self._entries(prefix))):
             yield entry
+
+    async def half_written(self) -> AsyncIterator[Entry]:
+        for entry in await asyncio.to_thread(lambda: list(self._staged())):
+            yield entry
+
+    async def delete_half_written(self, name: str) -> None:
+        final, _, number = name.rpartition("#")
+        if _NAME.fullmatch(name) is not None or not number.isdecimal():
+            raise ValueError(f"{name!r} is not half written")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(f"{self._path(final)}#{number}")
 
     async def entry(self, name: str) -> Entry | None:
         try:
@@ -99,7 +111,9 @@ class Directory(Backend):
                 os.link(aside, path)
             return False
         finally:
-            os.unlink(aside)
+            # It looks half written, so that whoever clears such files away may have been here.
+            with suppress(FileNotFoundError):
+                os.unlink(aside)
 
     def _path(self, name: str) -> str:
         if _NAME.fullmatch(name) is None:
@@ -107,7 +121,12 @@ class Directory(Backend):
         return f"{self._root}/{name}"
 
     def _create(self, path: str, content: bytes) -> bool:
-        """Write a file beside its place, then give it its name, which only one writer can."""
+        """Write a file beside its place, then give it its name, which only one writer can.
+
+        An empty one is whole as soon as it is there.
+        """
+        if not content:
+            return _mark(path)
         staged, file = self._stage(path)
         try:
             try:
@@ -127,13 +146,17 @@ class Directory(Backend):
         """A new file beside a path, and its descriptor."""
         while True:
             staged = f"{path}#{next(self._numbers)}"
-            try:
-                return staged, os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-            except FileExistsError:
-                # A process that was killed while it wrote has left it.
-                continue
+            with suppress(FileExistsError):
+                # Else a process that was killed while it wrote has left it.
+                return staged, _open_new(staged)
+
+    def _staged(self) -> Iterator[Entry]:
+        for place, _, files in os.walk(self._root):
+            for file in files:
+                if _STAGED.fullmatch(file) is not None:
+                    path = f"{place}/{file}"
+                    with suppress(FileNotFoundError):
+                        yield _entry(os.path.relpath(path, self._root), os.stat(path))
 
     def _entries(self, prefix: str) -> Iterator[Entry]:
         for name, found in self._below(prefix):
@@ -152,6 +175,29 @@ class Directory(Backend):
                 yield from self._below(name)
             elif entry.is_file() and _STAGED.fullmatch(entry.name) is None:
                 yield name, entry
+
+
+def _mark(path: str) -> bool:
+    """An empty file at its place. Returns whether this call made it."""
+    try:
+        os.close(_open_new(path))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _open_new(path: str) -> int:
+    """A new file's descriptor; its directory is made if there is none.
+
+    Raises:
+        FileExistsError: there is such a file.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o666)
 
 
 def _entry(name: str, status: os.stat_result) -> Entry:

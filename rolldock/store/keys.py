@@ -80,6 +80,24 @@ def expired(day: str, n_rollouts: int | None) -> str:
     return f"{EXPIRED}/{day}/{EXPIRED_ALL if n_rollouts is None else f'{n_rollouts:09}'}"
 
 
+KEPT_BACK: Final = "kept-back"
+"""Ended rollouts whose expired recordings could not be deleted when their day came."""
+
+
+def kept_back(segment: str) -> str:
+    """The mark that a rollout's expired recordings are still there, by its name's segment."""
+    return f"{KEPT_BACK}/{segment}"
+
+
+DEPLOYMENTS: Final = "deployments"
+"""The deployments that keep their records in this store."""
+
+
+def deployment(deployment: str) -> str:
+    """The mark that a deployment keeps its records in this store."""
+    return f"{DEPLOYMENTS}/{segment(deployment)}"
+
+
 RESULTS: Final = "results"
 """Where the results of all rollouts are."""
 

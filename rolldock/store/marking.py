@@ -61,6 +61,11 @@ class Marks:
         async for content in contents(store, telling):
             self.add(digests(content), BODIES)
 
+    async def add_recording(self, store: Store, attempt: str) -> None:
+        """Mark what the records of one attempt name."""
+        names = [name async for name in store.names(keys.recording(attempt))]
+        await self.add_recordings(store, names)
+
 
 def digests(content: bytes) -> set[str]:
     """Every SHA-256 that stands in a JSON record as a string of its own."""

@@ -38,6 +38,14 @@ class Objects(Backend):
     def entries(self, prefix: str) -> AsyncIterator[Entry]:
         return self._list(prefix, None)
 
+    async def half_written(self) -> AsyncIterator[Entry]:
+        # A put is one request: it is there as a whole or not at all.
+        for nothing in ():
+            yield nothing
+
+    async def delete_half_written(self, name: str) -> None:
+        raise ValueError(f"{name!r}: nothing is half written in an object store")
+
     async def entry(self, name: str) -> Entry | None:
         try:
             found = await obstore.head_async(self._objects, name)

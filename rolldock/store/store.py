@@ -1,8 +1,8 @@
 """The store: one primitive, create-if-absent, over a directory or whatever obstore can open.
 
 A directory cannot compare and swap, so nothing here updates: a record is written once, the first
-writer wins, and what it says never changes. Only what is over is ever deleted: recordings past
-their lifetime, and blobs that nothing names (docs/decisions/0013). Which those are is decided
+writer wins, and what it says never changes. Only what is over is ever deleted, such as recordings
+past their lifetime and blobs that nothing names (docs/decisions/0013). Which those are is decided
 elsewhere; a blob that somebody stores or holds is made young here, since only old ones are deleted.
 """
 
@@ -100,6 +100,21 @@ class Store:
         """Remove a record for good; one that does not exist is no error."""
         try:
             await self._backend.delete(name)
+        except (BaseError, OSError) as error:
+            raise self._unavailable(name, error) from error
+
+    async def half_written(self) -> AsyncIterator[Entry]:
+        """Files that writers have begun, or have left when they were killed."""
+        try:
+            async for entry in self._backend.half_written():
+                yield entry
+        except (BaseError, OSError) as error:
+            raise self._unavailable("half-written files", error) from error
+
+    async def delete_half_written(self, name: str) -> None:
+        """Remove what a killed writer has left; one that does not exist is no error."""
+        try:
+            await self._backend.delete_half_written(name)
         except (BaseError, OSError) as error:
             raise self._unavailable(name, error) from error
 

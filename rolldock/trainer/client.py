@@ -23,6 +23,7 @@ from rolldock.models.trace import Sample, Trace
 from rolldock.samples import samples
 from rolldock.sandbox.client import Sandboxes
 from rolldock.settings import Settings
+from rolldock.store.deployments import mark_deployment
 from rolldock.store.store import Store
 from rolldock.trainer import housekeeping
 from rolldock.trainer.connection import connect_temporal, deployment_of
@@ -60,6 +61,8 @@ class Client(EndpointMethods):
         self.temporal = temporal
         self.deployment = deployment
         self._polls = asyncio.Semaphore(_MAX_POLLS)
+        self._is_marked = False
+        """Whether this deployment's mark is known to be in the store."""
 
     @classmethod
     async def connect(cls, settings: Settings | None = None) -> Self:
@@ -136,6 +139,9 @@ class Client(EndpointMethods):
             check_same(spec, wanted, done)
             return handle
         await check_startable(self.store, self.settings, spec)
+        if not self._is_marked:
+            await mark_deployment(self.store, self.deployment, self.temporal.namespace)
+            self._is_marked = True
         await hold_task(self.store, spec)
         origins = await link_origin(self.store, spec)
         # The id makes it safe to ask again: a start whose answer was lost is found, not repeated.

@@ -6,41 +6,57 @@ What is freed and how is in `rolldock/store/collecting.py`.
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client as Temporal
+from temporalio.service import RPCError
 
-from rolldock.errors import UsageError
+from rolldock.errors import UnavailableError, UsageError
 from rolldock.models import names
 from rolldock.models.collecting import Collection
 from rolldock.settings import Settings
 from rolldock.store.collecting import Wanted, look
+from rolldock.store.deployments import other_deployments
 from rolldock.store.store import BLOB_GRACE, Store
-from rolldock.trainer.unwritten import without_result
+from rolldock.trainer.runs import Runs
+from rolldock.trainer.unwritten import runs_without_result
 
 LEAST_AGE: Final = timedelta(days=1)
 """Recordings of rollouts that ended later may still be read by whoever waited for them."""
 _BEFORE_OPEN: Final = timedelta(days=3)
 """A run that was reset began later than what its history names: by what a rollout may last with
 its cleanup at most, and `BLOB_GRACE`."""
-_OPEN: Final = f"WorkflowType = '{names.ROLLOUT_WORKFLOW}' AND ExecutionStatus = 'Running'"
+_CLOSED: Final = ("Canceled", "Completed", "ContinuedAsNew", "Failed", "Terminated", "TimedOut")
+_OPEN: Final = " AND ".join(
+    (
+        f"WorkflowType = '{names.ROLLOUT_WORKFLOW}'",
+        *(f"ExecutionStatus != '{status}'" for status in _CLOSED),
+    )
+)
+"""Whatever is not closed, such as a rollout that is paused."""
 
 
 async def look_beside_rollouts(
     temporal: Temporal,
     store: Store,
     settings: Settings,
+    deployment: str,
     older_than: timedelta | None = None,
     experiment: str | None = None,
+    *,
+    foreign: bool = False,
 ) -> Collection:
     """What the store holds, and what of it can be freed while rollouts go on.
 
     Args:
+        deployment: the one that Temporal's rollouts are of.
         older_than: recordings of rollouts that ended so long ago can go, and blobs of that age;
             None: recordings past their lifetime, and blobs past the grace period.
         experiment: only its recordings can go.
+        foreign: what other deployments may need can go, too.
 
     Raises:
         UsageError: an age below a day.
-        UnavailableError: the store does not answer.
+        UnavailableError: the store does not answer, or Temporal cannot tell what is open.
     """
     if older_than is not None and older_than < LEAST_AGE:
         raise UsageError("--older-than: at least 1d, what is younger may be in use")
@@ -51,12 +67,36 @@ async def look_beside_rollouts(
         recordings_before=None if age is None else now - max(age, LEAST_AGE),
         blobs_before=await _blobs_before(temporal, store, now - (older_than or BLOB_GRACE)),
         experiment=experiment,
+        others=() if foreign else await other_deployments(store, deployment),
     )
-    return await look(store, wanted)
+    return await look(store, wanted, Runs(temporal).is_open)
 
 
 async def _blobs_before(temporal: Temporal, store: Store, wanted: datetime) -> datetime:
-    """A time before anything that a rollout without a result may have stored or held."""
-    began = [found.start_time async for found in temporal.list_workflows(_OPEN)]
-    began += [ended.start_time async for ended in without_result(temporal, store)]
+    """A time before anything that a rollout without a result may have stored or held.
+
+    Raises:
+        UnavailableError: Temporal does not say which there are.
+    """
+    try:
+        began = await _began(temporal)
+        began += [ended.start_time async for ended in runs_without_result(temporal, store)]
+    except RPCError as error:
+        raise UnavailableError(
+            f"Temporal does not say which rollouts are open: {error.message}: nothing can be freed "
+            "without that"
+        ) from error
     return min([wanted, *(at - _BEFORE_OPEN for at in began)])
+
+
+async def _began(temporal: Temporal) -> list[datetime]:
+    """When the open rollouts began; asked for below the SDK, which lists no state that it does not
+    know."""
+    began: list[datetime] = []
+    request = ListWorkflowExecutionsRequest(namespace=temporal.namespace, query=_OPEN)
+    while True:
+        page = await temporal.workflow_service.list_workflow_executions(request, retry=True)
+        began += [found.start_time.ToDatetime(UTC) for found in page.executions]
+        if not page.next_page_token:
+            return began
+        request.next_page_token = page.next_page_token

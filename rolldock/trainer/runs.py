@@ -49,6 +49,14 @@ class Runs:
         at = f" at {newest.close_time:%Y-%m-%d %H:%M:%S} UTC" if newest.close_time else ""
         return RunState(is_open=False, why=f"its rollout was {status}{at}")
 
+    async def is_open(self, rollout: str) -> bool:
+        """Whether a rollout has an open run.
+
+        Raises:
+            UnavailableError: Temporal does not say.
+        """
+        return (await self.state(rollout, None)).is_open
+
     async def is_newest(self, rollout: str, run: str) -> bool:
         """Whether a run is the newest of its rollout: none has been reset out of it.
 

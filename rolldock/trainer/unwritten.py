@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from temporalio.client import Client as Temporal
-from temporalio.client import WorkflowExecutionDescription
+from temporalio.client import WorkflowExecution, WorkflowExecutionDescription
 from temporalio.service import RPCError
 
 from rolldock.errors import RolldockError
@@ -35,15 +35,35 @@ async def without_result(
     Raises:
         UnavailableError: the store does not answer.
     """
-    since = (datetime.now(UTC) - _LOOKED_BACK).isoformat()
-    listed = temporal.list_workflows(f"{_QUERY} AND CloseTime > '{since}'")
-    ids = list(dict.fromkeys([found.id async for found in listed]))
-    for start in range(0, len(ids), _AT_ONCE):
-        batch = ids[start : start + _AT_ONCE]
-        written = await asyncio.gather(*(store.get(keys.result(found)) for found in batch))
+    seen: set[str] = set()
+    async for found in runs_without_result(temporal, store, within=_LOOKED_BACK):
+        if found.id not in seen and (ended := await _ended(temporal, found.id)) is not None:
+            yield ended
+        seen.add(found.id)
+
+
+async def runs_without_result(
+    temporal: Temporal, store: Store, within: timedelta | None = None
+) -> AsyncIterator[WorkflowExecution]:
+    """Runs that were ended from outside and whose rollout has no result; it may run again by now.
+
+    Args:
+        within: ended so lately; None: as far back as Temporal remembers.
+
+    Raises:
+        UnavailableError: the store does not answer.
+        RPCError: Temporal does not.
+    """
+    since = (
+        "" if within is None else f" AND CloseTime > '{(datetime.now(UTC) - within).isoformat()}'"
+    )
+    listed = [found async for found in temporal.list_workflows(f"{_QUERY}{since}")]
+    for start in range(0, len(listed), _AT_ONCE):
+        batch = listed[start : start + _AT_ONCE]
+        written = await asyncio.gather(*(store.get(keys.result(found.id)) for found in batch))
         for found, content in zip(batch, written, strict=True):
-            if content is None and (ended := await _ended(temporal, found)) is not None:
-                yield ended
+            if content is None:
+                yield found
 
 
 async def _ended(temporal: Temporal, rollout: str) -> WorkflowExecutionDescription | None:

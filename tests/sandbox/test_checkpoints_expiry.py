@@ -62,10 +62,12 @@ async def add(
     return asked
 
 
-async def swept(sandboxes: Sandboxes, store: Store, *, dry_run: bool = False) -> dict[str, Expired]:
+async def swept(
+    sandboxes: Sandboxes, store: Store, *, cap: int = 100, dry_run: bool = False
+) -> dict[str, Expired]:
     """What one sweep does, by rollout."""
     found = await expired(store, OURS, NOW)
-    done = await delete_expired(sandboxes, store, states, found, dry_run=dry_run)
+    done = await delete_expired(sandboxes, store, states, found, cap, dry_run=dry_run)
     return {one.asked.rollout: one for one in done}
 
 
@@ -129,3 +131,19 @@ async def test_what_was_asked_for_and_never_heard_of_is_deleted(
     assert all(one.is_over for one in done.values())
     assert len(done) == 4
     assert provider.checkpoints == {}
+
+
+async def test_what_cannot_be_deleted_takes_nobodys_place(
+    provider: "Provider", sandboxes: Sandboxes, store: Store
+) -> None:
+    """Rollouts that go on do not count against the cap, and what fails is not always first."""
+    for number in range(20):
+        await add(provider, sandboxes, store, f"open-{number}", days=-9)
+    await add(provider, sandboxes, store, "unreachable", days=-9)
+    over = await add(provider, sandboxes, store, "over")
+    for _ in range(100):
+        done = await swept(sandboxes, store, cap=1)
+        assert sum(not one.is_open for one in done.values()) == 1
+        if await store.get(keys.checkpoint_gone(over.attempt)) is not None:
+            return
+    pytest.fail("its turn never came")

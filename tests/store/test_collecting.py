@@ -1,7 +1,7 @@
 """What of a store is freed, and what stays: recordings by age, blobs by who names them."""
 
-import asyncio
 import os
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,13 +14,12 @@ from rolldock.models.result import RolloutResult
 from rolldock.models.spec import TaskRef
 from rolldock.results import read_result
 from rolldock.store import endpoints, keys
-from rolldock.store.collecting import BLOBS, UNNAMED, Wanted, free, look
-from rolldock.store.expiry import delete_expired_recordings
+from rolldock.store.collecting import BLOBS, HALF_WRITTEN, UNNAMED, Wanted, free, look
+from rolldock.store.deployments import mark_deployment, other_deployments
 from rolldock.store.marking import TASKS
-from rolldock.store.recordings import deletion
 from rolldock.store.store import Store
 from rolldock.trainer.recordings import read_recording
-from tests.ended import LONG_AGO, conversation, end_rollout, spec_of
+from tests.ended import LONG_AGO, conversation, end_rollout, none_open, record, spec_of
 
 DAY = timedelta(days=1)
 LATER = LONG_AGO + 30 * DAY
@@ -44,7 +43,7 @@ async def seen(
 ) -> Collection:
     """A look by which blobs may go after a day."""
     now = datetime.now(UTC)
-    return await look(store, Wanted(recordings_before, now - DAY, experiment))
+    return await look(store, Wanted(recordings_before, now - DAY, experiment), none_open)
 
 
 async def has_recording(store: Store, result: RolloutResult) -> bool:
@@ -54,6 +53,31 @@ async def has_recording(store: Store, result: RolloutResult) -> bool:
         if set(names) - {keys.recording_deleted(attempt.attempt)}:
             return True
     return False
+
+
+def age(store: Store, place: str, by: timedelta) -> None:
+    """Make a file, or all files below a place, so much older."""
+    then = (datetime.now(UTC) - by).timestamp()
+    path = Path(store.where) / place
+    for file in [path, *path.rglob("*")]:
+        os.utime(file, (then, then))
+
+
+async def leave_session(store: Store, rollout: str) -> str:
+    """A session of a rollout that has no result, with a turn that names a blob; its attempt."""
+    attempt = str(uuid.uuid4())
+    await record(store, attempt, spec_of(rollout), conversation(1), blob=rollout.encode())
+    return attempt
+
+
+async def is_open(rollout: str) -> bool:
+    """What Temporal says of rollouts whose names say it."""
+    return rollout == "open"
+
+
+async def all_open(_: str) -> bool:
+    """What Temporal says where every rollout runs again."""
+    return True
 
 
 async def test_only_what_nothing_names_is_swept(store: Store) -> None:
@@ -80,12 +104,12 @@ async def test_only_what_nothing_names_is_swept(store: Store) -> None:
     kinds = {one.kind: one.n_records for one in found.holdings}
     assert (kinds[TASKS], kinds[UNNAMED]) == (1, 2)
     assert {"results", "index", "session logs", "traces", "endpoints"} <= set(kinds)
-    done = await free(store, found)
+    done = await free(store, found, none_open)
     assert (done.n_recordings, done.n_blobs, done.n_bytes) == (0, 1, len(b"nobody's"))
     left = {name.rsplit("/", 1)[1] async for name in store.names(BLOBS)}
     assert {task, tokenizer, young} < left
     assert len(left) == 4
-    assert (await free(store, found)).n_blobs == 0
+    assert (await free(store, found, none_open)).n_blobs == 0
 
 
 async def test_a_recording_goes_with_the_blobs_that_it_alone_names(store: Store) -> None:
@@ -96,7 +120,7 @@ async def test_a_recording_goes_with_the_blobs_that_it_alone_names(store: Store)
     age_all(store, 2 * DAY)
     found = await seen(store, LATER)
     assert {one.rollout for one in found.recordings} == {"old", "also"}
-    done = await free(store, found)
+    done = await free(store, found, none_open)
     assert (done.n_recordings, done.n_blobs) == (2, 1)
     assert done.n_bytes > len(b"alone")
     assert not await has_recording(store, old)
@@ -129,54 +153,87 @@ async def test_what_a_replay_plays_stays(store: Store) -> None:
     found = await seen(store, LATER)
     assert [one.rollout for one in found.recordings] == ["b"]
     await store.create(keys.replay("b", "b@recording-1"), b"b@recording-1")
-    done = await free(store, found)
+    done = await free(store, found, none_open)
     assert (done.n_recordings, done.n_blobs) == (0, 0)
     assert await has_recording(store, result)
     await end_rollout(store, spec_of("b@recording-1", replay_of="b"))
-    done = await free(store, await seen(store, LATER))
+    done = await free(store, await seen(store, LATER), none_open)
     assert (done.n_recordings, done.n_blobs) == (2, 1), "the replay has ended, and so has its own"
 
 
-async def test_expired_recordings_are_deleted_day_by_day(store: Store) -> None:
-    """A few at a time, by the index; what is left young is found when its day comes."""
-    ended = [
-        await end_rollout(
-            store, spec_of(f"r{day}/{number}"), conversation(1), ended_at=LONG_AGO + day * DAY
-        )
-        for day in range(3)
-        for number in range(3)
+async def test_a_session_without_a_result_goes_by_its_age(store: Store) -> None:
+    """With what it alone names; not that of an open rollout, nor one that is young or played; a
+    result of a later version keeps its sessions, too."""
+    attempts = {
+        name: await leave_session(store, name)
+        for name in ("lost", "open", "young", "played", "later", "other")
+    }
+    await store.create(keys.result("later"), b'{"attempt": "%b"}' % attempts["later"].encode())
+    await store.create(keys.replay("played", "played@turn-1"), b"played@turn-1")
+    other = await end_rollout(store, spec_of("other"), conversation(1))
+    age_all(store, 2 * DAY)
+    for name in attempts.keys() - {"young"}:
+        age(store, keys.recording(attempts[name]), 2 * DAY)
+    now = datetime.now(UTC)
+    wanted = Wanted(now - DAY, now - DAY)
+    for narrow in (Wanted(None, now - DAY), wanted._replace(experiment="one")):
+        assert (await look(store, narrow, is_open)).sessions == ()
+    found = await look(store, wanted, is_open)
+    assert {(one.rollout, one.attempt) for one in found.sessions} == {
+        ("lost", attempts["lost"]),
+        ("other", attempts["other"]),
+    }
+    reopened = await free(store, found, all_open)
+    assert (reopened.n_sessions, reopened.n_blobs) == (0, 0)
+    done = await free(store, found, is_open)
+    assert (done.n_recordings, done.n_sessions, done.n_blobs) == (0, 2, 2)
+    left = {name.split("/")[1] async for name in store.names(keys.SESSIONS)}
+    kept = {attempts[name] for name in ("open", "young", "played", "later")}
+    assert left >= kept | {one.attempt for one in other.attempts}
+    assert [name async for name in store.names(keys.recording(attempts["lost"]))] == [
+        keys.recording_deleted(attempts["lost"])
     ]
-    limit = LONG_AGO + 2 * DAY
-    assert await delete_expired_recordings(store, limit, cap=2) == 2
-    assert await delete_expired_recordings(store, limit, cap=2) == 2
-    assert await delete_expired_recordings(store, limit, cap=100) == 2
-    assert await delete_expired_recordings(store, limit, cap=100) == 0
-    left = [result.rollout for result in ended if await has_recording(store, result)]
-    assert left == ["r2/0", "r2/1", "r2/2"]
-    both = await asyncio.gather(
-        *(delete_expired_recordings(store, limit + DAY, cap=100) for _ in range(2))
-    )
-    assert max(both) > 0
-    assert not any([await has_recording(store, result) for result in ended])
-    mark = await deletion(store, ended[0].attempts[0].attempt)
-    assert mark is not None
-    assert mark.after_days > 0
+    assert (await look(store, wanted, is_open)).sessions == ()
 
 
-async def test_expiry_waits_for_a_replay(store: Store) -> None:
-    """It goes on from there once the replay has its result."""
-    results = [await end_rollout(store, spec_of(name), conversation(1)) for name in "abc"]
-    await store.create(keys.replay("b", "b@turn-1"), b"b@turn-1")
-    assert await delete_expired_recordings(store, LATER, cap=100) == 1
-    assert [await has_recording(store, result) for result in results] == [False, True, True]
-    assert await delete_expired_recordings(store, LATER, cap=100) == 0
-    await end_rollout(store, spec_of("b@turn-1", replay_of="b"), ended_at=LATER)
-    assert await delete_expired_recordings(store, LATER, cap=100) == 2
+async def test_nothing_goes_that_another_deployment_may_need(store: Store) -> None:
+    """Neither blobs nor sessions: whose they are cannot be told; old recordings have results."""
+    await leave_session(store, "lost")
+    age_all(store, 2 * DAY)
+    age(store, keys.SESSIONS, 2 * DAY)
+    await end_rollout(store, spec_of("old"), conversation(1))
+    await mark_deployment(store, "ours", "default")
+    now = datetime.now(UTC)
+    wanted = Wanted(now - DAY, now - DAY, others=await other_deployments(store, "ours"))
+    alone = await look(store, wanted, none_open)
+    assert (len(alone.recordings), len(alone.sessions), len(alone.blobs)) == (1, 1, 1)
+    await mark_deployment(store, "theirs", "elsewhere")
+    await mark_deployment(store, "theirs", "elsewhere")
+    wanted = wanted._replace(others=await other_deployments(store, "ours"))
+    found = await look(store, wanted, none_open)
+    assert (len(found.recordings), found.sessions, found.blobs) == (1, (), ())
+    assert [one.namespace for one in found.others] == ["elsewhere"]
 
 
-async def test_expiry_of_an_empty_store_lists_little(store: Store) -> None:
-    """Nothing is older: remembered, so that the next look needs no index."""
-    assert await delete_expired_recordings(store, LATER, cap=1) == 0
-    assert [name async for name in store.names(keys.EXPIRED)] == ["expired/2026-01-31/all"]
-    await end_rollout(store, spec_of("a"), conversation(1), ended_at=LATER)
-    assert await delete_expired_recordings(store, LATER + DAY, cap=1) == 1
+async def test_half_written_files_go_after_a_day(store: Store) -> None:
+    """Wherever they are; one that is being written stays, and no record is taken for one."""
+    await store.put_blob(b"a blob")
+    await store.create(keys.result("a"), b"{}")
+    for name in ("blobs/0000#17", "results/b#18", "sessions/x/000000.claim#19"):
+        path = Path(store.where) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    for name in ("blobs/0000#17", "sessions/x/000000.claim#19"):
+        age(store, name, 2 * DAY)
+    found = await seen(store, None)
+    assert {one.name for one in found.half_written} == {
+        "blobs/0000#17",
+        "sessions/x/000000.claim#19",
+    }
+    assert {one.kind: one.n_records for one in found.holdings}[HALF_WRITTEN] == 3
+    done = await free(store, found, none_open)
+    assert (done.n_half_written, done.n_bytes) == (2, 8)
+    assert [entry.name async for entry in store.half_written()] == ["results/b#18"]
+    with pytest.raises(ValueError, match="not half written"):
+        await store.delete_half_written(keys.result("a"))
+    assert await store.get(keys.result("a")) == b"{}"

@@ -11,7 +11,7 @@ from rolldock.models.spec import TaskRef
 from rolldock.store.collecting import Wanted, free, look
 from rolldock.store.store import BLOB_GRACE, Store
 from rolldock.trainer.starting import hold_task
-from tests.ended import spec_of
+from tests.ended import none_open, spec_of
 
 
 async def test_a_bundle_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ async def test_a_started_task_outlives_a_sweep(tmp_path: Path) -> None:
     for digest in (task, other):
         os.utime(tmp_path / "blobs" / digest, (then, then))
     await hold_task(starting, spec_of("a", task=TaskRef(name="task", digest=task)))
-    found = await look(starting, Wanted(None, datetime.now(UTC) - BLOB_GRACE))
-    assert (await free(starting, found)).n_blobs == 1
+    found = await look(starting, Wanted(None, datetime.now(UTC) - BLOB_GRACE), none_open)
+    assert (await free(starting, found, none_open)).n_blobs == 1
     assert await Store.open(str(tmp_path)).hold_blob(task)
     assert not await Store.open(str(tmp_path)).hold_blob(other)

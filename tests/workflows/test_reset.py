@@ -1,13 +1,16 @@
 """A reset from the UI, at any workflow task: one sandbox at most goes on, none is left."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from rolldock.errors import UsageError
 from rolldock.models.result import Stage, Status
 from rolldock.store import keys
+from rolldock.store.recordings import delete_recordings
 from tests.rollouts import alive, closed, reset
 
 if TYPE_CHECKING:
@@ -63,4 +66,25 @@ async def test_a_reset_of_a_finished_rollout_closes_as_its_record_says(
     await reset(client, spec.id, number)
     assert await closed(client, spec.id) is WorkflowExecutionStatus.COMPLETED
     assert await handle.result() == result
+    assert await alive(client, spec.id) == []
+
+
+@pytest.mark.parametrize("number", [1, 2, -1])
+async def test_a_reset_records_nothing_where_a_recording_was_deleted(
+    bench: "Bench", number: int
+) -> None:
+    """It closes as the result says, and a reader is still told that the recording is gone."""
+    client = bench.client
+    spec = await client.spec(HELLO, agent="bash", endpoint="scripted")
+    result = await (await client.start(spec)).result()
+    await closed(client, spec.id)
+    await delete_recordings(client.store, result, datetime.now(UTC))
+    await reset(client, spec.id, number)
+    await closed(client, spec.id)
+    [attempt] = result.attempts
+    for left in (keys.session(attempt.attempt), keys.trace(attempt.attempt)):
+        assert await client.store.get(left) is None
+    assert await client.handle(spec.id).result() == result
+    with pytest.raises(UsageError, match="was deleted after"):
+        await client.trace(spec.id)
     assert await alive(client, spec.id) == []

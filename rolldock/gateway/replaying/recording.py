@@ -23,6 +23,7 @@ from rolldock.models.session import TurnClaim, TurnError, TurnReply
 from rolldock.models.trace import Trace
 from rolldock.models.turn import Turn
 from rolldock.store import keys
+from rolldock.store.recordings import deletion
 from rolldock.store.store import Store
 
 _MODEL_KEY: Final = "model"
@@ -110,9 +111,13 @@ class Recordings:
 async def is_recorded(store: Store, attempt: str) -> bool:
     """Whether an attempt's turns are in the store, sealed or not.
 
+    What an interrupted delete has left is no recording.
+
     Raises:
         UnavailableError: the store does not answer.
     """
+    if await deletion(store, attempt) is not None:
+        return False
     if await store.get(keys.trace(attempt)) is not None:
         return True
     return bool((await SessionLog(store, attempt).listing()).replies)
@@ -154,6 +159,12 @@ async def _checked(rebuilder: Rebuilder, prints: Fingerprints, turn: Turn) -> Fi
 
 async def _replies(store: Store, attempt: str) -> tuple[list[Turn], list[TurnError]]:
     """The turns, and the errors that the model server gave."""
+    gone = await deletion(store, attempt)
+    if gone is not None:
+        raise RecordingGoneError(
+            f"the recording of attempt {attempt} was deleted at {gone.deleted_at:%Y-%m-%d %H:%M} "
+            "UTC: replay the rollout from its start"
+        )
     stored = await store.get(keys.trace(attempt))
     if stored is not None:
         with _reading(attempt, "its trace"):

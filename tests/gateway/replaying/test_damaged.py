@@ -1,6 +1,7 @@
 """Recordings that are there and cannot be played: the replay ends, and its END names why."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -8,7 +9,9 @@ import pytest
 from pydantic import JsonValue
 
 from rolldock.gateway.facts import read_facts
+from rolldock.gateway.replaying.recording import is_recorded
 from rolldock.models.base import JsonObject
+from rolldock.models.collecting import RecordingDeleted
 from rolldock.models.session import EndReason
 from rolldock.models.spec import Purpose
 from rolldock.store import keys
@@ -29,20 +32,20 @@ async def lose_tools(world: World, _root: Path, attempt: str) -> str:
     """The blob of a turn's tools is gone."""
     digest = (await turns(world, attempt))[0].tools_digest
     await world.store.delete(f"blobs/{digest}")
-    return f"turn 0: blob {digest} is not in the store"
+    return f"is damaged: turn 0: blob {digest} is not in the store"
 
 
 async def spoil_trace(world: World, root: Path, attempt: str) -> str:
     """The trace was cut."""
     await world.trace(attempt)
     (root / keys.trace(attempt)).write_bytes(b'{"attempt":')
-    return "its trace: 1 validation error for Trace"
+    return "is damaged: its trace: 1 validation error for Trace"
 
 
 async def spoil_reply(_world: World, root: Path, attempt: str) -> str:
     """Nothing was sealed, and a reply was cut."""
     (root / keys.reply(attempt, 0)).write_bytes(b"{")
-    return "the reply of slot 0: 1 validation error"
+    return "is damaged: the reply of slot 0: 1 validation error"
 
 
 async def lose_turn(world: World, root: Path, attempt: str) -> str:
@@ -54,7 +57,7 @@ async def lose_turn(world: World, root: Path, attempt: str) -> str:
     async with aiohttp.ClientSession() as http:
         assert (await post(http, world, attempt, later))[0] == 200
     (root / keys.reply(attempt, 0)).unlink()
-    return "turn 1: turn 0, which it builds on, is missing"
+    return "is damaged: turn 1: turn 0, which it builds on, is missing"
 
 
 async def spoil_turn(world: World, root: Path, attempt: str) -> str:
@@ -62,10 +65,21 @@ async def spoil_turn(world: World, root: Path, attempt: str) -> str:
     await world.trace(attempt)
     path = root / keys.trace(attempt)
     path.write_bytes(path.read_bytes().replace(b'"content":"hi"', b'"content":"ho"'))
-    return "turn 0: its request cannot be rebuilt to digest"
+    return "is damaged: turn 0: its request cannot be rebuilt to digest"
 
 
-@pytest.mark.parametrize("damage", [lose_tools, lose_turn, spoil_trace, spoil_reply, spoil_turn])
+async def begin_to_delete(world: World, _root: Path, attempt: str) -> str:
+    """It was to be deleted, and whoever did it died after the mark."""
+    mark = RecordingDeleted(deleted_at=datetime(2026, 1, 31, 12, tzinfo=UTC), after_days=30)
+    await world.store.create(keys.recording_deleted(attempt), mark.model_dump_json().encode())
+    assert not await is_recorded(world.store, attempt)
+    return "was deleted at 2026-01-31 12:00 UTC"
+
+
+DAMAGES = (lose_tools, lose_turn, spoil_trace, spoil_reply, spoil_turn, begin_to_delete)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 async def test_a_damaged_recording_ends_its_replay(
     world: World,
     http: aiohttp.ClientSession,
@@ -84,7 +98,7 @@ async def test_a_damaged_recording_ends_its_replay(
     for _ in range(2):
         status, refusal = await post(http, world, again, asked)
         assert status == 403
-        assert f"the recording of attempt {recorded} is damaged: {damaged}" in str(refusal)
+        assert f"the recording of attempt {recorded} {damaged}" in str(refusal)
     facts = await read_facts(world.log(again))
     assert facts.end_reason is EndReason.REPLAY_UNAVAILABLE
     assert damaged in (facts.end_detail or "")
