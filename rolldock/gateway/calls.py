@@ -137,7 +137,7 @@ class ModelCall(SlotCall):
         call = self._call
         after = await patiently(lambda: self._tools.endpoints.newest(self._endpoint))
         build = (call.place, call.dialect, exchange, after, call.prefixes, datetime.now(UTC))
-        if len(call.place.request.raw) + len(exchange.reply_raw) < LARGE_BODY_BYTES:
+        if call.place.request.received.n_bytes + len(exchange.reply_raw) < LARGE_BODY_BYTES:
             return build_turn(*build)
         return await asyncio.to_thread(build_turn, *build)
 

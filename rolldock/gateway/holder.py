@@ -22,6 +22,13 @@ SOCKET_VARIABLE: Final = "ROLLDOCK_GATEWAY_SOCKET_FD"
 PARENT_VARIABLE: Final = "ROLLDOCK_GATEWAY_PARENT_FD"
 """A pipe whose other end this process holds: it closes when this process ends, however that is."""
 
+_ALLOCATOR: Final = {
+    "MALLOC_TRIM_THRESHOLD_": str(16 * 1024**2),
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 1024**2),
+}
+"""For the child's C library: the memory that a body took is kept for the next one. To give its
+pages back and take them again with every call costs a twentieth of the time of a large body."""
+
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LAST_PAUSE_SECONDS: Final = 2.0
 _HEALTHY_SECONDS: Final = 10.0
@@ -98,7 +105,7 @@ class Holder:
         variables = {SOCKET_VARIABLE: str(listener), PARENT_VARIABLE: str(pipe)}
         return subprocess.Popen(
             [sys.executable, "-m", "rolldock.gateway"],
-            env=os.environ | variables,
+            env=_ALLOCATOR | os.environ | variables,
             pass_fds=(listener, pipe),
         )
 

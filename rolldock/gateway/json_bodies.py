@@ -22,6 +22,8 @@ MAX_DEPTH: Final = 128
 LARGE_BODY_BYTES: Final = 512 * 1024
 """From here on a body is parsed off the event loop."""
 
+_SHORT_BODY_BYTES: Final = 16 * 1024
+
 _ESCAPES: Final = re.compile(
     rb"\\\\"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -59,8 +61,10 @@ def parse_object(raw: bytes) -> JsonObject:
     value = _parse(raw)
     if not isinstance(value, dict):
         raise BodyError("the body is not a JSON object")
-    brackets = raw.count(b"[") + raw.count(b"{")
-    if brackets > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+    # Of a short body it is quicker to count the brackets than to walk the items, of a long one not.
+    is_short = len(raw) < _SHORT_BODY_BYTES
+    is_flat = is_short and raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH
+    if not is_flat and _deeper_than(value, MAX_DEPTH):
         raise BodyError(f"the body is nested deeper than {MAX_DEPTH} levels")
     return value
 

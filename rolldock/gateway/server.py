@@ -144,20 +144,33 @@ class Server:
 
     async def _body(self, request: web.Request) -> bytes:
         limit = self._config.max_body_bytes
-        too_large = RefusedError(413, "body_too_large", f"the body exceeds {limit} bytes")
-        if (request.content_length or 0) > limit:
-            raise too_large
+        if request.content.is_eof():
+            # It came with its headers: there is nothing to wait for.
+            return await _read_body(request, limit)
         try:
-            if request.content.is_eof():
-                # It came with its headers: there is nothing to wait for.
-                return await request.read()
             async with asyncio.timeout(self._config.body_seconds):
-                return await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise too_large from None
+                return await _read_body(request, limit)
         except TimeoutError:
             message = f"the body did not arrive within {self._config.body_seconds:g} s"
             raise RefusedError(408, "body_timeout", message) from None
+
+
+async def _read_body(request: web.Request, limit: int) -> bytes:
+    """Not `request.read()`, which keeps the body for as long as the request lives."""
+    too_large = RefusedError(413, "body_too_large", f"the body exceeds {limit} bytes")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    if request.content.at_eof():
+        # There is none, or a fault that came before us has read it.
+        return await request.read()
+    pieces: list[bytes] = []
+    left = limit
+    while piece := await request.content.readany():
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            raise too_large
+    return b"".join(pieces)
 
 
 def _tokens(request: web.Request) -> list[str]:

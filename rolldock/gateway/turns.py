@@ -61,7 +61,7 @@ def build_turn(
         messages=request.messages[place.placement.n_shared :],
         native=received.native,
         tools_digest=received.tools_digest,
-        request=received.body,
+        request=request.received,
         sent=sent,
         reply=reply,
         message=(
@@ -120,7 +120,7 @@ def repeat_turn(
             "messages": request.messages[place.placement.n_shared :],
             "native": received.native,
             "tools_digest": received.tools_digest,
-            "request": received.body,
+            "request": request.received,
             "sent": _would_be_sent(request, dialect, recorded),
             "tokens": None if tokens is None else prefixes.place(tokens),
             "streamed": request.stream,
@@ -150,9 +150,8 @@ def _would_be_sent(request: AgentRequest, dialect: Dialect, recorded: Turn) -> B
 
 @dataclass(frozen=True, slots=True)
 class _Received:
-    """A request as it is stored."""
+    """What of a request is stored beside its body."""
 
-    body: Body
     native: Native | None
     tools_digest: str | None
     """Of the tools in chat form."""
@@ -170,7 +169,6 @@ def _received(request: AgentRequest, placement: Placement) -> _Received:
     tools = request.chat.get("tools")
     tools_digest = None if tools is None else keep(orjson.dumps(tools))
     native: Native | None = None
-    apart: frozenset[str] = CHAT_APART
     if request.native is not None:
         written = request.native
         native = Native(
@@ -183,11 +181,9 @@ def _received(request: AgentRequest, placement: Placement) -> _Received:
                 if request.body.get(key) is not None
             },
         )
-        apart = written.apart(request.body)
-    body = describe(request.body, request.raw, apart=apart)
-    if body.encoding is Encoding.BLOB:
+    if request.received.encoding is Encoding.BLOB:
         keep(request.raw)
-    return _Received(body, native, tools_digest, tuple(blobs.values()))
+    return _Received(native, tools_digest, tuple(blobs.values()))
 
 
 def _reply(exchange: Exchange, prefixes: TokenPrefixes) -> tuple[Tokens | None, Body]:

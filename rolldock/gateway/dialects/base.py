@@ -15,10 +15,11 @@ from pydantic import JsonValue
 
 from rolldock.gateway.completions import Completion, error_message
 from rolldock.gateway.dialects.chat_form import with_own_call_ids
+from rolldock.gateway.json_bodies import CHAT_APART, describe
 from rolldock.gateway.refusals import RefusedError
 from rolldock.models.base import JsonObject
 from rolldock.models.session import TurnError
-from rolldock.models.turn import Turn
+from rolldock.models.turn import Body, Encoding, Turn
 
 JSON_TYPE: Final = "application/json"
 EVENTS_TYPE: Final = "text/event-stream"
@@ -62,7 +63,10 @@ class SentBack:
 class AgentRequest:
     """A model call as the agent sent it, and as chat completions."""
 
+    received: Body
+    """As it is stored; its fields are `body`'s."""
     raw: bytes
+    """Its bytes, where they cannot be written again or go on as they are; else empty."""
     body: JsonObject
     digest: str
     """Of the canonical body without `stream`, `stream_options` and `metadata`."""
@@ -196,8 +200,11 @@ def agent_request(
     chat: JsonObject,
     native: NativeConversation | None = None,
     sent_back: Iterable[SentBack] = (),
+    keep_raw: bool = False,
 ) -> AgentRequest:
     """A parsed request, with what clients of all formats say in one way.
+
+    Thousands may wait for their models, so bytes that can be written again are not kept.
 
     Raises:
         RefusedError: `stream` is neither true nor false.
@@ -206,8 +213,11 @@ def agent_request(
     if stream is not None and not isinstance(stream, bool):
         raise wrong("stream", "must be true or false")
     retries = headers.get(_RETRY_HEADER, "0")
+    apart = CHAT_APART if native is None else native.apart(body)
+    received = describe(body, raw, apart=apart)
     return AgentRequest(
-        raw=raw,
+        received=received,
+        raw=raw if keep_raw or received.encoding is Encoding.BLOB else b"",
         body=body,
         digest=_request_digest(body),
         messages=tuple(messages),

@@ -96,6 +96,7 @@ class NativeDialect(Dialect):
             messages=self.chat_messages(body),
             chat={**self.chat_tools(body), **self._chat_limit(body)},
             native=NativeConversation(self.conversation_key, items, self.blob_keys),
+            keep_raw=True,
         )
         return replace(
             request,

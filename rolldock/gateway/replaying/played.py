@@ -60,7 +60,7 @@ class PlayedCall(SlotCall):
         raw = await patiently(lambda: rebuilder.reply(recorded.slot)) if through else None
         tokens = rebuilder.tokens(recorded.slot)
         build = (call.place, call.dialect, recorded, self._replayed, tokens, call.prefixes, raw)
-        if len(call.place.request.raw) < LARGE_BODY_BYTES:
+        if call.place.request.received.n_bytes < LARGE_BODY_BYTES:
             return repeat_turn(*build, datetime.now(UTC))
         return await asyncio.to_thread(repeat_turn, *build, datetime.now(UTC))
 
