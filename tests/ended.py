@@ -17,6 +17,7 @@ from rolldock.models.spec import AgentRef, RolloutSpec, TaskRef
 from rolldock.models.stages import Order, SealRequest
 from rolldock.models.turn import Turn
 from rolldock.sealing import seal_rollout
+from rolldock.store import keys
 from rolldock.store.store import Store
 from tests.recording import Recording
 
@@ -126,3 +127,12 @@ async def record(
         await log.answer(turn.slot, TurnReply(turn=turn.model_copy(update=changes)))
         await log.mark_delivered(turn.slot)
     await log.end(EndReason.STOPPED, by="test")
+
+
+async def has_recording(store: Store, result: RolloutResult) -> bool:
+    """Whether anything is left of what was recorded, besides the mark."""
+    for attempt in result.attempts:
+        names = [name async for name in store.names(keys.recording(attempt.attempt))]
+        if set(names) - {keys.recording_deleted(attempt.attempt)}:
+            return True
+    return False

@@ -6,11 +6,11 @@ a process forgets when it ends.
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rolldock.errors import UnavailableError
-from rolldock.gateway.calls import Answer, CallTools, ModelCall, SlotCall, answer_of
+from rolldock.gateway.calls import Answer, ModelCall, SlotCall, answer_of
 from rolldock.gateway.completions import least_tokens
 from rolldock.gateway.conversation import Placement
 from rolldock.gateway.dialects.base import AgentRequest, Dialect
@@ -19,29 +19,16 @@ from rolldock.gateway.facts import ABORTED_STATUS
 from rolldock.gateway.known import Known
 from rolldock.gateway.patience import patiently
 from rolldock.gateway.place import CallPlace
+from rolldock.gateway.process import Process
 from rolldock.gateway.refusals import BUDGETS, RefusedError, ended
 from rolldock.gateway.relay import Relay
 from rolldock.gateway.replaying.player import Player, open_player
-from rolldock.gateway.replaying.recording import Recordings
 from rolldock.gateway.session_log import SessionLog
 from rolldock.gateway.slots import Call, Retry, Slot, find_retry, slot_of
-from rolldock.gateway.tasks import Tasks
 from rolldock.models.session import EndReason, Session, TurnClaim, TurnError, TurnReply
 from rolldock.models.spec import Delivery
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """What the sessions of one gateway process share."""
-
-    gateway: str
-    """The UUID drawn when it started."""
-    tools: CallTools
-    tasks: Tasks
-    end_probe_seconds: float
-    recordings: Recordings = field(default_factory=Recordings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from rolldock.gateway.calls import CallTools
 from rolldock.gateway.config import GatewayConfig
 from rolldock.gateway.endpoints import Endpoints
 from rolldock.gateway.engines.registry import Engines
-from rolldock.gateway.live_session import Process
+from rolldock.gateway.process import Process
 from rolldock.gateway.server import Server
 from rolldock.gateway.sessions import Sessions
 from rolldock.gateway.tasks import Tasks

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Final
 from weakref import WeakValueDictionary
 
-from rolldock.gateway.live_session import LiveSession, Process
+from rolldock.gateway.live_session import LiveSession
+from rolldock.gateway.process import Process
 from rolldock.gateway.refusals import RefusedError
 from rolldock.gateway.session_log import SessionLog
 

@@ -10,7 +10,6 @@ import pytest
 from rolldock.errors import UsageError
 from rolldock.models.collecting import Collection
 from rolldock.models.endpoint import Endpoint
-from rolldock.models.result import RolloutResult
 from rolldock.models.spec import TaskRef
 from rolldock.results import read_result
 from rolldock.store import endpoints, keys
@@ -19,7 +18,15 @@ from rolldock.store.deployments import mark_deployment, other_deployments
 from rolldock.store.marking import TASKS
 from rolldock.store.store import Store
 from rolldock.trainer.recordings import read_recording
-from tests.ended import LONG_AGO, conversation, end_rollout, none_open, record, spec_of
+from tests.ended import (
+    LONG_AGO,
+    conversation,
+    end_rollout,
+    has_recording,
+    none_open,
+    record,
+    spec_of,
+)
 
 DAY = timedelta(days=1)
 LATER = LONG_AGO + 30 * DAY
@@ -44,15 +51,6 @@ async def seen(
     """A look by which blobs may go after a day."""
     now = datetime.now(UTC)
     return await look(store, Wanted(recordings_before, now - DAY, experiment), none_open)
-
-
-async def has_recording(store: Store, result: RolloutResult) -> bool:
-    """Whether anything is left of what was recorded, besides the mark."""
-    for attempt in result.attempts:
-        names = [name async for name in store.names(keys.recording(attempt.attempt))]
-        if set(names) - {keys.recording_deleted(attempt.attempt)}:
-            return True
-    return False
 
 
 def age(store: Store, place: str, by: timedelta) -> None:

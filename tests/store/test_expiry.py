@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from rolldock.errors import UnavailableError
-from rolldock.models.result import RolloutResult
 from rolldock.store import keys
 from rolldock.store.expiry import ExpiredRecordings, delete_expired_recordings
 from rolldock.store.recordings import deletion
 from rolldock.store.store import Store
-from tests.ended import LONG_AGO, conversation, end_rollout, spec_of
+from tests.ended import LONG_AGO, conversation, end_rollout, has_recording, spec_of
 
 DAY = timedelta(days=1)
 LATER = LONG_AGO + 30 * DAY
@@ -35,15 +34,6 @@ async def says_its_name(rollout: str) -> bool:
 async def expire(store: Store, limit: datetime, cap: int = 100) -> ExpiredRecordings:
     """One sweep."""
     return await delete_expired_recordings(store, says_its_name, limit, cap)
-
-
-async def has_recording(store: Store, result: RolloutResult) -> bool:
-    """Whether anything is left of what was recorded, besides the mark."""
-    for attempt in result.attempts:
-        names = [name async for name in store.names(keys.recording(attempt.attempt))]
-        if set(names) - {keys.recording_deleted(attempt.attempt)}:
-            return True
-    return False
 
 
 async def test_expired_recordings_are_deleted_day_by_day(store: Store) -> None:

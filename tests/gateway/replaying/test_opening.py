@@ -13,7 +13,7 @@ from rolldock.errors import UnavailableError
 from rolldock.gateway.calls import CallTools
 from rolldock.gateway.endpoints import Endpoints
 from rolldock.gateway.engines.registry import Engines
-from rolldock.gateway.live_session import Process
+from rolldock.gateway.process import Process
 from rolldock.gateway.refusals import RefusedError
 from rolldock.gateway.replaying.recording import Recordings
 from rolldock.gateway.sessions import Sessions
