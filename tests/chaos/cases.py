@@ -1,9 +1,10 @@
 """The chaos cases: which process dies or stalls, at which stage, at which moment of it.
 
-`product()` is all of them; `chosen()` is what `make test-all` has the time for. 25 cases cannot
-hold every pair, since 5 processes times 8 stages are 40 pairs already: the choice covers every
-other pair and as many of these as fit. The tunnel's processes are not among them: without a tunnel
-there are none (`tunnel_blows.py`). Plays nothing.
+`all_cases()` is the full product; `chosen()` is what `make test-all` has the time for. 25 cases
+cannot hold every pair, since 5 processes times 8 stages are 40 pairs already: the choice covers
+every other pair and as many of these as fit. With the one optional stage there would be 26 pairs of
+a stage and a moment, so the choice is made without it. The tunnel's processes are not among them:
+without a tunnel there are none (`tunnel_blows.py`). Plays nothing.
 """
 
 from collections.abc import Iterator
@@ -15,10 +16,6 @@ from rolldock.models.base import Contract
 from rolldock.models.result import Stage
 
 MOST_CHOSEN: Final = 25
-
-
-STRUCK: Final = tuple(stage for stage in Stage if stage is not Stage.KEEP_WORKSPACE)
-"""The stages of every rollout; the optional one is cancelled in a scene of its own."""
 
 
 class Process(StrEnum):
@@ -80,10 +77,15 @@ def all_cases() -> list[Case]:
     """The full product; neighbours strike different processes, whose restarts take a while."""
     return [
         Case(process=process, blow=blow, stage=stage, moment=moment)
-        for stage in STRUCK
+        for stage in Stage
         for moment in moments(stage)
         for blow, process in product(Blow, Process)
     ]
+
+
+def choosable() -> list[Case]:
+    """The cases of the stages that every rollout has."""
+    return [case for case in all_cases() if case.stage is not Stage.KEEP_WORKSPACE]
 
 
 def pairs(case: Case) -> Iterator[Pair]:
@@ -96,7 +98,7 @@ def chosen() -> list[Case]:
 
     Pairs of a process and a stage count a little less: not all of them fit.
     """
-    candidates, covered, taken = all_cases(), set[Pair](), list[Case]()
+    candidates, covered, taken = choosable(), set[Pair](), list[Case]()
 
     def gain(case: Case) -> float:
         fresh = [pair for pair in pairs(case) if pair not in covered]

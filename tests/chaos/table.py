@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from tests.chaos.cases import STRUCK, Blow, Case, Moment, Process
+from rolldock.models.result import Stage
+from tests.chaos.cases import Blow, Case, Moment, Process
 from tests.chaos.scenes import Scene
 from tests.chaos.verdict import Outcome
 
@@ -53,7 +54,7 @@ def _blows(played: list[Played]) -> str:
         "|---" * (2 + len(columns)) + "|",
     ]
     for process in Process:
-        for stage in STRUCK:
+        for stage in Stage:
             cases = [
                 Case(process=process, blow=blow, stage=stage, moment=moment)
                 for blow, moment in columns
