@@ -94,7 +94,8 @@ class _Done:
 
     def words(self) -> str:
         """For a person, as one line."""
-        said = f"{self.n_rollouts} rollouts -> {self.out}"
+        noun = "rollout" if self.n_rollouts == 1 else "rollouts"
+        said = f"{self.n_rollouts} {noun} -> {self.out}"
         if self.without_turns:
             said += f"; left out, since no model was called: {len(self.without_turns)}"
         if self.missing:
