@@ -77,8 +77,12 @@ class SessionLog:
         return None if found is None else Session.model_validate_json(found, extra="allow")
 
     async def claim(self, slot: int, claim: TurnClaim, takeover: int = 1) -> bool:
-        """Claim a slot, or take it over. Returns whether this call wrote the claim."""
-        won = await self._store.create(keys.claim(self.attempt, slot, takeover), _json(claim))
+        """Claim a slot, or take it over. Returns whether the claim in the log is this one."""
+        name, content = keys.claim(self.attempt, slot, takeover), _json(claim)
+        won = await self._store.create(name, content)
+        if not won:
+            # A store over a network repeats a write whose answer was lost, and meets its own.
+            won = await self._store.get(name) == content
         if won and takeover == 1 and slot == self._next:
             self._next += 1
         return won
