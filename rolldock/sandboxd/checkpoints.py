@@ -65,7 +65,8 @@ class Checkpoints:
 
     async def close(self) -> None:
         """Finish what is being copied or removed."""
-        await asyncio.gather(*self._work)
+        while self._work:
+            await asyncio.gather(*self._work)
 
     def get(self, checkpoint_id: str) -> CheckpointRecord:
         """One checkpoint.
@@ -126,8 +127,8 @@ class Checkpoints:
             updated_at=now,
         )
         self._records[record.id] = record
-        await asyncio.to_thread(self._state.save_checkpoint, record)
-        self._start(self._copy(record, live))
+        # Not the caller's to end: were it to go now, the checkpoint would be pending for ever.
+        await asyncio.shield(self._start(self._begin(record, live)))
         return record
 
     async def delete(self, checkpoint_id: str) -> None:
@@ -154,6 +155,15 @@ class Checkpoints:
         """What a sandbox's files were last seen as: its newest checkpoint, or what it began as."""
         own = [one for one in self.of(sandbox.id) if one.state is not CheckpointState.FAILED]
         return own[-1].id if own else sandbox.request.checkpoint_id
+
+    async def _begin(self, record: CheckpointRecord, live: LiveSandbox) -> None:
+        try:
+            await asyncio.to_thread(self._state.save_checkpoint, record)
+        except OSError:
+            # No copy will be made of what could not be written down.
+            del self._records[record.id]
+            raise
+        self._start(self._copy(record, live))
 
     async def _copy(self, record: CheckpointRecord, live: LiveSandbox) -> None:
         source = self._state.directory(record.sandbox_id) / "upper"

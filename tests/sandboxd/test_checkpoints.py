@@ -3,12 +3,13 @@
 import asyncio
 import signal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from prime_sandboxes import APIError, SandboxCheckpoint
 
 from tests.eventually import eventually
-from tests.sandboxd.support import Connect, Sdk, Server
+from tests.sandboxd.support import API_KEY, Connect, Sdk, Server
 
 _MAKE = """
 set -e
@@ -189,3 +190,25 @@ async def test_a_sandbox_that_changes_or_ends_while_it_is_copied(
     await eventually(has_failed, "the checkpoint failed")
     with pytest.raises(RuntimeError, match="its sandbox ended"):
         await asyncio.wait_for(sdk.client.wait_for_checkpoint(cut.id), timeout=5)
+
+
+async def test_a_caller_that_goes_leaves_no_checkpoint_pending(
+    sdk: Sdk, server: Server, sandbox: str
+) -> None:
+    """Whenever its connection ends after it has asked: what was begun is finished."""
+    where = urlsplit(server.url)
+    asked = (
+        f"POST /api/v1/sandbox/{sandbox}/checkpoints HTTP/1.1\r\nHost: sandboxd\r\n"
+        f"Authorization: Bearer {API_KEY}\r\nContent-Length: 0\r\n\r\n"
+    )
+    for _ in range(10):
+        _, writer = await asyncio.open_connection(where.hostname, where.port)
+        writer.write(asked.encode())
+        writer.close()
+        await writer.wait_closed()
+
+    async def are_durable() -> bool:
+        made = await sdk.client.list_checkpoints(sandbox)
+        return bool(made) and {one.state for one in made} == {"DURABLE"}
+
+    await eventually(are_durable, "every checkpoint is durable")
