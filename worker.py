@@ -33,10 +33,20 @@ from rolldock.trainer.connection import connect_temporal, deployment_of, missing
 from workflows.reaper import ReaperWorkflow
 from workflows.rollout import RolloutWorkflow
 
-MAX_STAGES = 2000
+LEAST_SLOTS = 2000
 """Activities at once: nearly all of them wait."""
 GRACE = timedelta(seconds=30)
 """For stages in mid-flight when a worker is told to stop; watchers leave at once."""
+
+
+def slots(settings: Settings) -> int:
+    """Activities that one worker runs at once.
+
+    Enough for every sandbox that may live, also where there is no other worker: what waits for an
+    agent spends the agent's time in the queue, too. Two each, since seal and delete run side by
+    side.
+    """
+    return max(LEAST_SLOTS, 2 * settings.max_live_sandboxes)
 
 
 def workers(
@@ -77,7 +87,7 @@ def workers(
             sandbox.delete_sandbox,
             reaping.sweep,
         ],
-        max_concurrent_activities=MAX_STAGES,
+        max_concurrent_activities=slots(settings),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_seconds),
         graceful_shutdown_timeout=GRACE,
         interceptors=interceptors,
@@ -86,7 +96,7 @@ def workers(
         temporal,
         task_queue=names.SANDBOX_QUEUE,
         activities=[sandbox.create_sandbox],
-        max_concurrent_activities=MAX_STAGES,
+        max_concurrent_activities=slots(settings),
         max_task_queue_activities_per_second=settings.creates_per_second,
         graceful_shutdown_timeout=GRACE,
         interceptors=interceptors,

@@ -129,8 +129,8 @@ class Client(EndpointMethods):
 
         Raises:
             UsageError: the id belongs to another spec, the endpoint is unknown, the task's bundle
-                is not in the store, or the sandbox would have to live longer than the provider
-                allows.
+                is not in the store, the sandbox would have to live longer than the provider
+                allows, or Temporal does not take the workflow, such as for the size of a field.
             UnavailableError: Temporal stayed away for minutes; a restart of it is waited out.
         """
         handle, wanted = self.handle(spec.id), spec_digest(spec)
@@ -173,10 +173,10 @@ class Client(EndpointMethods):
         The same request again, with its `id`, re-attaches.
 
         Raises:
-            ReplaysRefusedError: some cannot be replayed; the replays of the others were started,
+            ReplaysRefusedError: some are not replayed; the replays of the others were started,
                 and the error has their handles.
             UsageError: the directory of other tests is no task.
-            UnavailableError: Temporal or the store does not answer.
+            UnavailableError: Temporal or the store does not answer, and nothing was started.
         """
         return await replay(self.store, self.start, origins, request)
 

@@ -6,7 +6,6 @@ What is freed and how is in `rolldock/store/collecting.py`.
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client as Temporal
 from temporalio.service import RPCError
 
@@ -17,7 +16,7 @@ from rolldock.settings import Settings
 from rolldock.store.collecting import Wanted, look
 from rolldock.store.deployments import other_deployments
 from rolldock.store.store import BLOB_GRACE, Store
-from rolldock.trainer.runs import Runs
+from rolldock.trainer.runs import OPEN, Runs, list_runs
 from rolldock.trainer.unwritten import runs_without_result
 
 LEAST_AGE: Final = timedelta(days=1)
@@ -25,14 +24,7 @@ LEAST_AGE: Final = timedelta(days=1)
 _BEFORE_OPEN: Final = timedelta(days=3)
 """A run that was reset began later than what its history names: by what a rollout may last with
 its cleanup at most, and `BLOB_GRACE`."""
-_CLOSED: Final = ("Canceled", "Completed", "ContinuedAsNew", "Failed", "Terminated", "TimedOut")
-_OPEN: Final = " AND ".join(
-    (
-        f"WorkflowType = '{names.ROLLOUT_WORKFLOW}'",
-        *(f"ExecutionStatus != '{status}'" for status in _CLOSED),
-    )
-)
-"""Whatever is not closed, such as a rollout that is paused."""
+_OPEN_ROLLOUTS: Final = f"WorkflowType = '{names.ROLLOUT_WORKFLOW}' AND {OPEN}"
 
 
 async def look_beside_rollouts(
@@ -79,7 +71,9 @@ async def _blobs_before(temporal: Temporal, store: Store, wanted: datetime) -> d
         UnavailableError: Temporal does not say which there are.
     """
     try:
-        began = await _began(temporal)
+        began = [
+            found.start_time.ToDatetime(UTC) async for found in list_runs(temporal, _OPEN_ROLLOUTS)
+        ]
         began += [ended.start_time async for ended in runs_without_result(temporal, store)]
     except RPCError as error:
         raise UnavailableError(
@@ -87,16 +81,3 @@ async def _blobs_before(temporal: Temporal, store: Store, wanted: datetime) -> d
             "without that"
         ) from error
     return min([wanted, *(at - _BEFORE_OPEN for at in began)])
-
-
-async def _began(temporal: Temporal) -> list[datetime]:
-    """When the open rollouts began; asked for below the SDK, which lists no state that it does not
-    know."""
-    began: list[datetime] = []
-    request = ListWorkflowExecutionsRequest(namespace=temporal.namespace, query=_OPEN)
-    while True:
-        page = await temporal.workflow_service.list_workflow_executions(request, retry=True)
-        began += [found.start_time.ToDatetime(UTC) for found in page.executions]
-        if not page.next_page_token:
-            return began
-        request.next_page_token = page.next_page_token

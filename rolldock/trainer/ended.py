@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client as Temporal
-from temporalio.client import WorkflowExecutionDescription, WorkflowHistory
+from temporalio.client import WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from rolldock.agents.registry import agent_of
@@ -30,6 +30,7 @@ from rolldock.models.stages import (
 )
 from rolldock.sealing import seal_rollout
 from rolldock.store.store import Store
+from rolldock.trainer.runs import Run
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -39,9 +40,7 @@ _COMPLETED: Final = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
 _STAGES: Final = frozenset(str(stage) for stage in Stage)
 
 
-async def write_result_of(
-    temporal: Temporal, store: Store, ended: WorkflowExecutionDescription, by: str
-) -> RolloutResult:
+async def write_result_of(temporal: Temporal, store: Store, ended: Run, by: str) -> RolloutResult:
     """Write the result of a closed run that left none, and return the one that stands.
 
     Its session is closed first, so that an agent that still runs spends no more.
@@ -74,7 +73,7 @@ class _Story:
         """The seal of the last attempt, where the run came so far."""
 
     @classmethod
-    async def read(cls, temporal: Temporal, ended: WorkflowExecutionDescription) -> "_Story":
+    async def read(cls, temporal: Temporal, ended: Run) -> "_Story":
         """Read a run's history.
 
         Raises:
@@ -149,7 +148,7 @@ class _Story:
         newest = next(reversed(self._records))
         self._records[newest] = self._records[newest].model_copy(update=fields)
 
-    def terminated(self, ended: WorkflowExecutionDescription) -> SealRequest:
+    def terminated(self, ended: Run) -> SealRequest:
         """The seal that the run never asked for."""
         said = ended.status.name.lower() if ended.status else "closed"
         attempts = self.attempts or (self._unbegun(),)

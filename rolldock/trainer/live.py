@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import Client as Temporal
-from temporalio.client import WorkflowExecution
 from temporalio.common import SearchAttributeKey
+from temporalio.converter import decode_typed_search_attributes
 
 from rolldock.models import names
 from rolldock.models.base import Contract
+from rolldock.trainer.runs import OPEN, list_runs
 
 
 class LiveRollout(Contract):
@@ -55,8 +57,7 @@ async def list_live(
     temporal: Temporal, query: LiveQuery | None = None, limit: int | None = None
 ) -> list[LiveRollout]:
     """The open rollouts, newest first; so many at most."""
-    found = temporal.list_workflows(_where(query), limit=limit)
-    return [_live(rollout) async for rollout in found]
+    return [_live(found) async for found in list_runs(temporal, _where(query), limit)]
 
 
 async def count_live(temporal: Temporal, query: LiveQuery | None = None) -> int:
@@ -79,7 +80,7 @@ def _where(query: LiveQuery | None) -> str:
     given = {} if query is None else query.model_dump(exclude_none=True)
     return " AND ".join(
         [
-            f"WorkflowType = '{names.ROLLOUT_WORKFLOW}' AND ExecutionStatus = 'Running'",
+            f"WorkflowType = '{names.ROLLOUT_WORKFLOW}' AND {OPEN}",
             *(f"{_ATTRIBUTES[field]} = {_quoted(value)}" for field, value in given.items()),
         ]
     )
@@ -94,19 +95,19 @@ def _quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
-def _live(found: WorkflowExecution) -> LiveRollout:
-    attributes = found.typed_search_attributes
+def _live(found: WorkflowExecutionInfo) -> LiveRollout:
+    attributes = decode_typed_search_attributes(found.search_attributes)
 
     def value(name: str) -> str | None:
         return attributes.get(SearchAttributeKey.for_keyword(name))
 
     return LiveRollout(
-        id=found.id,
+        id=found.execution.workflow_id,
         experiment=value(names.ATTRIBUTE_EXPERIMENT) or "",
         group=value(names.ATTRIBUTE_GROUP),
         task=value(names.ATTRIBUTE_TASK) or "",
         agent=value(names.ATTRIBUTE_AGENT) or "",
         endpoint=value(names.ATTRIBUTE_ENDPOINT),
         stage=value(names.ATTRIBUTE_STAGE) or "",
-        started_at=found.start_time,
+        started_at=found.start_time.ToDatetime(UTC),
     )

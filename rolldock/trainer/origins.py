@@ -1,5 +1,7 @@
 """The links between a rollout and its replays, in the store: both ways, and never changed."""
 
+import json
+from collections.abc import Sequence
 from typing import Final
 
 from rolldock.models.result import RolloutResult
@@ -10,13 +12,20 @@ from rolldock.store.store import Store
 
 _ORIGINS: Final = 16
 """Of a replay's search attribute; the oldest of a longer line are left out."""
+_ATTRIBUTE_BYTES: Final = 2048
+"""Temporal's default limit for the value of a search attribute
+(`limit.searchAttributesSizeOfValueLimit`); the oldest that pass it are left out too."""
 
 
 async def link_origin(store: Store, spec: RolloutSpec) -> tuple[str, ...]:
     """Name a replay where its origin's replays are named, before it is started.
 
+    In this order, since garbage collection must know of a replay that is about to read; a start
+    that is refused leaves a link to a replay that has no result.
+
     Returns:
-        Its origin, the origin's origin and so on, the oldest last; none: it is no replay.
+        Its origin, the origin's origin and so on, the oldest last, as far back as a search
+        attribute can hold; none: it is no replay.
     """
     if spec.replay_of is None:
         return ()
@@ -41,7 +50,12 @@ async def _origins(store: Store, origin: str) -> tuple[str, ...]:
     while len(found) < _ORIGINS:
         result = await stored_result(store, found[-1])
         earlier = None if result is None else result.spec.replay_of
-        if earlier is None or earlier in found:
+        if earlier is None or earlier in found or not _fits([*found, earlier]):
             break
         found.append(earlier)
     return tuple(found)
+
+
+def _fits(origins: Sequence[str]) -> bool:
+    """Whether the search attribute can hold them, as the SDK writes it."""
+    return len(json.dumps(origins, separators=(",", ":")).encode()) <= _ATTRIBUTE_BYTES

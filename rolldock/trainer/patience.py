@@ -14,7 +14,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from rolldock.errors import UnavailableError
+from rolldock.errors import RolldockError, UnavailableError, UsageError
 
 T = TypeVar("T")
 
@@ -38,12 +38,22 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, RPCError) and error.status in _TRANSIENT
 
 
+def refusal(error: RPCError, rollout: str) -> RolldockError:
+    """What no patience mends, as the error that a caller is promised."""
+    kind = UsageError if error.status is RPCStatusCode.INVALID_ARGUMENT else UnavailableError
+    return kind(
+        f"Temporal refuses what was asked of rollout {rollout!r} "
+        f"({error.status.name.lower()}): {error.message}"
+    )
+
+
 async def patiently(call: Callable[[], Awaitable[T]], rollout: str) -> T:
     """What a call returns, made again while Temporal does not answer; it must bear that.
 
     Raises:
-        UnavailableError: Temporal stayed away; the message says that the rollout goes on.
-        RPCError: what no patience mends.
+        UsageError: Temporal does not take what it was asked for.
+        UnavailableError: Temporal stayed away; the message says that the rollout goes on. Or it
+            refuses whatever is asked, such as for the lack of a permission.
     """
     retrying = AsyncRetrying(
         retry=retry_if_exception(is_transient),
@@ -60,7 +70,7 @@ async def patiently(call: Callable[[], Awaitable[T]], rollout: str) -> T:
         return await retrying(once)
     except RPCError as error:
         if not is_transient(error):
-            raise
+            raise refusal(error, rollout) from error
         raise UnavailableError(
             f"Temporal has not answered for {_PATIENCE_SECONDS:g} s: the rollout {rollout!r} goes "
             "on without us if it was started, ask for it again later"

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import Field
 
-from rolldock.errors import UsageError
+from rolldock.errors import RolldockError, UnavailableError, UsageError
 from rolldock.harbor.task import Task, read_task
 from rolldock.models.base import Contract
 from rolldock.models.spec import RolloutSpec
@@ -48,14 +48,12 @@ class ReplayPlan(Contract):
 
 
 class ReplaysRefusedError(UsageError):
-    """Raised when some rollouts cannot be replayed; the replays of the others were started."""
+    """Raised when some rollouts are not replayed; the replays of the others were started."""
 
     def __init__(self, refused: Sequence[Refusal], started: Sequence[RolloutHandle]) -> None:
         named = "; ".join(f"{one.rollout}: {one.why}" for one in refused[:_NAMED])
         more = f"; and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
-        super().__init__(
-            f"{len(refused)} cannot be replayed, {len(started)} were started: {named}{more}"
-        )
+        super().__init__(f"{len(refused)} not replayed, {len(started)} started: {named}{more}")
         self.refused = tuple(refused)
         self.started = tuple(started)
 
@@ -66,9 +64,9 @@ async def replay(
     """Start the replays of these rollouts.
 
     Raises:
-        ReplaysRefusedError: some cannot be replayed; the replays of the others were started.
+        ReplaysRefusedError: some are not replayed; the replays of the others were started.
         UsageError: the directory of other tests is no task.
-        UnavailableError: the store or Temporal does not answer.
+        UnavailableError: the store or Temporal does not answer, and nothing was started.
     """
     plan = await plan_replays(store, origins, request)
     started, refused = await start_replays(store, start, plan)
@@ -109,8 +107,10 @@ async def start_replays(
 ) -> tuple[list[RolloutHandle], list[Refusal]]:
     """Start what is planned; the handles, and what was refused in the plan or at its start.
 
+    Once Temporal or the store does not answer no more is started, and the rest counts as refused.
+
     Raises:
-        UnavailableError: Temporal or the store does not answer; what was started goes on.
+        UnavailableError: Temporal or the store does not answer, and nothing was started.
     """
     if plan.tests is not None:
         await store.put_blob(plan.tests)
@@ -120,14 +120,25 @@ async def start_replays(
         lot = plan.specs[place : place + _AT_ONCE]
         # All of a lot are waited for, so that no start goes on behind an error's back.
         found = await asyncio.gather(*map(start, lot), return_exceptions=True)
+        away: UnavailableError | None = None
         for spec, one in zip(lot, found, strict=True):
-            if isinstance(one, UsageError):
-                refused.append(Refusal(rollout=spec.replay_of or spec.id, why=str(one)))
+            if isinstance(one, RolldockError):
+                refused.append(_refusal(spec, str(one)))
+                away = one if isinstance(one, UnavailableError) else away
             elif isinstance(one, BaseException):
                 raise one
             else:
                 started.append(one)
+        if away is not None and not started:
+            raise away
+        if away is not None:
+            rest = plan.specs[place + _AT_ONCE :]
+            return started, refused + [_refusal(spec, f"not tried: {away}") for spec in rest]
     return started, refused
+
+
+def _refusal(spec: RolloutSpec, why: str) -> Refusal:
+    return Refusal(rollout=spec.replay_of or spec.id, why=why)
 
 
 async def _plan(

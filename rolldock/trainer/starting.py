@@ -25,6 +25,7 @@ from rolldock.origin import origin
 from rolldock.settings import Settings
 from rolldock.store import endpoints
 from rolldock.store.store import Store
+from rolldock.trainer.runs import describe
 
 _SUMMARY_BYTES: Final = 400
 """Temporal's limit for a summary."""
@@ -161,9 +162,9 @@ async def check_attached(temporal: Temporal, spec: RolloutSpec, wanted: str) -> 
     Raises:
         UsageError: it runs another.
     """
-    described = await temporal.get_workflow_handle(spec.id).describe()
-    running = await described.memo_value(names.MEMO_SPEC_DIGEST, default="", type_hint=str)
-    if running != wanted:
+    described = (await describe(temporal, spec.id)).description.workflow_execution_info
+    memo = described.memo.fields.get(names.MEMO_SPEC_DIGEST)
+    if memo is None or await temporal.data_converter.decode([memo], [str]) != [wanted]:
         raise UsageError(
             f"rollout id {spec.id!r} is in use by a rollout with another spec: "
             "choose another id, or start that one again as it was"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from temporalio.client import Client as Temporal
-from temporalio.client import WorkflowExecution, WorkflowExecutionDescription
+from temporalio.client import WorkflowExecution
 from temporalio.service import RPCError
 
 from rolldock.errors import RolldockError
@@ -14,7 +14,7 @@ from rolldock.models import names
 from rolldock.store import keys
 from rolldock.store.store import Store
 from rolldock.trainer.ended import write_result_of
-from rolldock.trainer.runs import CLOSED
+from rolldock.trainer.runs import Run, describe
 
 _LOOKED_BACK: Final = timedelta(days=1)
 """What ended earlier gets its result when somebody asks for it."""
@@ -27,9 +27,7 @@ _QUERY: Final = (
 )
 
 
-async def without_result(
-    temporal: Temporal, store: Store
-) -> AsyncIterator[WorkflowExecutionDescription]:
+async def without_result(temporal: Temporal, store: Store) -> AsyncIterator[Run]:
     """Rollouts that ended lately, from outside, have no record and do not run again.
 
     Raises:
@@ -66,18 +64,16 @@ async def runs_without_result(
                 yield found
 
 
-async def _ended(temporal: Temporal, rollout: str) -> WorkflowExecutionDescription | None:
+async def _ended(temporal: Temporal, rollout: str) -> Run | None:
     """The newest run if it is over; None: it runs again after a reset, or that cannot be told."""
     try:
-        described = await temporal.get_workflow_handle(rollout).describe()
-    except (RPCError, ValueError):
+        newest = await describe(temporal, rollout)
+    except RPCError:
         return None
-    return described if described.status in CLOSED else None
+    return None if newest.is_open else newest
 
 
-async def write_result(
-    temporal: Temporal, store: Store, ended: WorkflowExecutionDescription
-) -> str | None:
+async def write_result(temporal: Temporal, store: Store, ended: Run) -> str | None:
     """Write the result of a rollout that has ended; None, or why it could not be written."""
     try:
         await write_result_of(temporal, store, ended, by="reaper")

@@ -1,17 +1,11 @@
 """What Temporal says of open rollouts to whoever frees a store: whatever is not over counts."""
 
-import sys
-from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
-from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 from temporalio.client import Client as Temporal
 from temporalio.client import WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.testing import WorkflowEnvironment
 
 from rolldock.errors import UnavailableError
 from rolldock.models import names
@@ -22,28 +16,11 @@ from rolldock.store.deployments import mark_deployment, other_deployments
 from rolldock.store.store import Store
 from rolldock.trainer.client import Client
 from rolldock.trainer.collecting import look_beside_rollouts
-from rolldock.trainer.connection import add_attributes
 from tests.ended import spec_of
 from tests.eventually import eventually
+from tests.trainer.pausing import pause
 
-TEMPORAL = Path(sys.executable).with_name("temporal")
 DAY = timedelta(days=1)
-
-
-@pytest_asyncio.fixture
-async def temporal() -> AsyncGenerator[Temporal]:
-    """A server of the test's own, which can pause workflows; no worker listens."""
-    # One of its other parameters is not fully typed in the SDK.
-    async with await WorkflowEnvironment.start_local(  # pyright: ignore[reportUnknownMemberType]
-        data_converter=pydantic_data_converter,
-        dev_server_existing_path=str(TEMPORAL),
-        dev_server_extra_args=[
-            *("--dynamic-config-value", "frontend.WorkflowPauseEnabled=true"),
-            *("--log-level", "never"),
-        ],
-    ) as environment:
-        await add_attributes(environment.client)
-        yield environment.client
 
 
 @pytest.fixture
@@ -66,11 +43,7 @@ async def test_what_is_not_over_keeps_its_blobs(temporal: Temporal, store: Store
     """A rollout that is paused, and one that was ended from outside and has no result yet."""
     assert (await seen(temporal, store)).blobs_before > datetime.now(UTC) - 2 * DAY
     paused = await start(temporal, "paused")
-    await temporal.workflow_service.pause_workflow_execution(
-        PauseWorkflowExecutionRequest(
-            namespace=temporal.namespace, workflow_id="paused", request_id="1", identity="a test"
-        )
-    )
+    await pause(temporal, "paused")
 
     async def is_listed(query: str) -> bool:
         return (await temporal.count_workflows(query)).count == 1
