@@ -64,6 +64,25 @@ def error_answer(dialect: Dialect, error: TurnError) -> Answer:
     return Answer(error, error.status, JSON_TYPE, dialect.recorded_error(error))
 
 
+async def in_form(answered: "asyncio.Future[Answer]", stream: bool, attempt: str) -> Answer:
+    """An answer in the form that a request sent again asks for, streamed or whole.
+
+    What was passed through has only the form in which the model server gave it.
+
+    Raises:
+        UnavailableError: there is none, since the store does not answer.
+    """
+    answer = await asyncio.shield(answered)
+    if isinstance(answer.reply, TurnError) or answer.reply.turn.streamed is stream:
+        return answer
+    turn = answer.reply.turn.model_copy(update={"streamed": stream})
+    dialect = dialect_named(turn.dialect)
+    if dialect.passes_through:
+        return answer
+    kind = EVENTS_TYPE if stream else JSON_TYPE
+    return Answer(answer.reply, 200, kind, dialect.render(turn, attempt))
+
+
 @dataclass(frozen=True, slots=True)
 class CallTools:
     """What every call of this process needs."""

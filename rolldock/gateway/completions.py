@@ -25,10 +25,12 @@ _SAMPLING: Final = (
 )
 _OVERFLOW_CODE: Final = "context_length_exceeded"
 _OVERFLOW_WORDS: Final = (
-    *("maximum context length", "context size", "context window"),
+    *("maximum context length", "maximum model length", "model's context length"),
+    *("cannot be greater than max_model_len", "context size", "context window"),
     *("prompt is too long", "exceed context limit"),
 )
-"""As vLLM, SGLang and OpenAI; llama.cpp; Anthropic-like proxies; Anthropic write it in a 400."""
+"""As OpenAI, vLLM in its several versions (`_validate_prompt_len`, `_token_len_check`) and SGLang;
+llama.cpp; Anthropic-like proxies; Anthropic write it in a 400."""
 
 
 class NotACompletionError(ValueError):

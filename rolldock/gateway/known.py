@@ -13,7 +13,7 @@ from rolldock.gateway.engine_tokens import TokenPrefixes
 from rolldock.gateway.recall import Recall
 from rolldock.gateway.replaying.player import Player
 from rolldock.gateway.session_log import SessionLog
-from rolldock.gateway.slots import Slot, slot_of
+from rolldock.gateway.slots import Retry, Slot, find_retry, slot_of
 from rolldock.models.session import EndClaim, Session, TurnError, TurnReply
 
 
@@ -93,6 +93,17 @@ class Known:
         if dialect.name not in self._conversations:
             self._conversations[dialect.name] = Conversation(canonical)
         return self._conversations[dialect.name]
+
+    async def retry_of(self, request: AgentRequest) -> Retry | None:
+        """The slot that a request asks for again; None: it is a new turn."""
+        while (retry := find_retry(self.slots, request)) is not None:
+            slot = retry.slot
+            is_ours = slot.original is not None
+            if is_ours or slot.delivered or not await self._log.is_delivered(slot.number):
+                return retry
+            # Another gateway has delivered it since we learnt of it.
+            slot.delivered = True
+        return None
 
     async def catch_up(self, n_known: int = 0) -> None:
         """Read the claims that others have made since the last look."""

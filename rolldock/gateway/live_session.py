@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rolldock.errors import UnavailableError
-from rolldock.gateway.calls import Answer, ModelCall, SlotCall, answer_of
+from rolldock.gateway.calls import Answer, ModelCall, SlotCall, answer_of, in_form
 from rolldock.gateway.completions import least_tokens
 from rolldock.gateway.conversation import Placement
 from rolldock.gateway.dialects.base import AgentRequest, Dialect
@@ -24,7 +24,7 @@ from rolldock.gateway.refusals import BUDGETS, RefusedError, ended
 from rolldock.gateway.relay import Relay
 from rolldock.gateway.replaying.player import Player, open_player
 from rolldock.gateway.session_log import SessionLog
-from rolldock.gateway.slots import Call, Retry, Slot, find_retry, slot_of
+from rolldock.gateway.slots import Call, Retry, Slot, slot_of
 from rolldock.models.session import EndReason, Session, TurnClaim, TurnError, TurnReply
 from rolldock.models.spec import Delivery
 
@@ -89,7 +89,7 @@ class LiveSession:
         """
         async with self._lock:
             request = await self._known.recall.restored(request)
-            retry = find_retry(self._known.slots, request)
+            retry = await self._known.retry_of(request)
             if retry is not None:
                 return await self._join(retry, dialect, request, connection)
             return await self._claim_next(dialect, request, connection)
@@ -105,14 +105,16 @@ class LiveSession:
     async def _claim_next(
         self, dialect: Dialect, request: AgentRequest, connection: asyncio.BaseTransport
     ) -> Admission:
-        await self._refuse_over()
-        placement = self._known.place(dialect, request)
-        claim = self._turn_claim(len(self._known.slots), request, assumed=False)
-        while not await self._log.claim(len(self._known.slots), claim):
-            await self._known.catch_up()
+        while True:
             await self._refuse_over()
             placement = self._known.place(dialect, request)
             claim = self._turn_claim(len(self._known.slots), request, assumed=False)
+            if await self._log.claim(len(self._known.slots), claim):
+                break
+            await self._known.catch_up()
+            # What another gateway claimed meanwhile may be this very request, come here again.
+            if (retry := await self._known.retry_of(request)) is not None:
+                return await self._join(retry, dialect, request, connection)
         slot = slot_of(len(self._known.slots), claim)
         self._known.ledger.reserve(slot.number, claim.reserved_output_tokens)
         slot.original = connection
@@ -147,7 +149,9 @@ class LiveSession:
             placement = self._known.place(dialect, request)
             call = self._start(slot, dialect, request, placement)
         slot.joined = connection
-        return Admission(slot, call)
+        asked = in_form(call.answer, request.stream, self.record.attempt)
+        name = f"{self.record.attempt} joined {slot.number}"
+        return Admission(slot, Call(self._process.tasks.spawn(asked, name), call.relay))
 
     async def _claim_again(self, slot: Slot, request: AgentRequest, *, assumed: bool) -> None:
         """Take a slot over from a gateway that is gone, or put an assumed retry on record."""

@@ -93,11 +93,17 @@ class SessionLog:
         return None if found is None else CLAIM.validate_json(found)
 
     async def answer(self, slot: int, reply: TurnReply | TurnError) -> TurnReply | TurnError:
-        """Record a slot's reply. Returns what is recorded: the first one that came."""
-        if await self._store.create(keys.reply(self.attempt, slot), _json(reply)):
+        """Record a slot's reply.
+
+        Returns:
+            What is recorded: this reply itself, or the one that came first.
+        """
+        name, content = keys.reply(self.attempt, slot), _json(reply)
+        if await self._store.create(name, content):
             return reply
-        recorded = await self.reply(slot)
-        return reply if recorded is None else recorded
+        found = await self._store.get(name)
+        # As with a claim, what is there may be this very reply.
+        return reply if found in (None, content) else REPLY.validate_json(found)
 
     async def reply(self, slot: int) -> TurnReply | TurnError | None:
         """A slot's recorded reply; None: not answered yet."""
@@ -115,6 +121,10 @@ class SessionLog:
     async def mark_delivered(self, slot: int) -> None:
         """Record that a slot's last byte was written to the client."""
         await self._store.create(keys.delivered(self.attempt, slot), b"")
+
+    async def is_delivered(self, slot: int) -> bool:
+        """Whether a slot's last byte was written to a client, by whichever gateway."""
+        return await self._store.get(keys.delivered(self.attempt, slot)) is not None
 
     async def end(self, reason: EndReason, by: str, detail: str | None = None) -> EndClaim:
         """Append END. Returns the session's END: this one, or the one that was there first."""

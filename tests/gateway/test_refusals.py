@@ -9,6 +9,7 @@ import aiohttp
 import orjson
 import pytest
 
+from rolldock.gateway.completions import is_context_overflow
 from rolldock.gateway.tokens import sign_session
 from rolldock.models.base import JsonObject
 from rolldock.models.session import EndReason
@@ -176,6 +177,25 @@ async def test_a_missing_endpoint_is_named(world: World, http: aiohttp.ClientSes
     status, error = await post(http, world, GOOD, world.token(await world.open()))
     assert status == 400
     assert "never-added" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 8 tokens.",
+        "The decoder prompt (length 9) is longer than the maximum model length of 8.",
+        "You passed 9 input tokens and requested 2 output tokens. However, the model's context "
+        "length is only 8 tokens, resulting in a maximum input length of 6 tokens.",
+        "The input (9 tokens) is longer than the model's context length (8 tokens).",
+        "max_tokens=9 cannot be greater than max_model_len=8.",
+        "the request exceeds the available context size, try increasing it",
+        "prompt is too long: 9 tokens > 8 maximum",
+    ],
+)
+def test_an_overflow_is_known_by_the_words_of_each_server(message: str) -> None:
+    """As vLLM writes it in its versions, SGLang, llama.cpp and Anthropic; only in a 400."""
+    assert is_context_overflow(400, {"error": {"message": message, "code": 400}})
+    assert not is_context_overflow(500, {"error": {"message": message}})
 
 
 async def test_model_server_errors(world: World, http: aiohttp.ClientSession) -> None:

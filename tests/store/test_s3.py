@@ -12,7 +12,7 @@ import pytest
 from rolldock.faults.client import FaultClient
 from rolldock.faults.model import Drop, Fault
 from rolldock.gateway.session_log import SessionLog
-from rolldock.models.session import EndReason, TurnClaim
+from rolldock.models.session import EndReason, TurnClaim, TurnError
 from rolldock.store.store import Store
 from tests.store.s3_server import PAGE, S3Server
 
@@ -76,6 +76,19 @@ async def test_a_claim_whose_answer_was_lost_is_ones_own(s3: S3Server) -> None:
         await faults.add(Fault(method="PUT", path=".*claim", action=Drop(when="after")))
         assert (await log.end(EndReason.STOPPED, by="client")).by == "client"
     assert len(s3.objects) == 2
+
+
+async def test_a_reply_whose_answer_was_lost_is_ones_own(s3: S3Server) -> None:
+    """What is recorded is that very reply, not a copy of somebody else's."""
+    log, now = SessionLog(Store.open(WHERE), str(uuid.uuid4())), datetime.now(UTC)
+    mine, theirs = (
+        TurnError(slot=0, status=502, message=whose, started_at=now, ended_at=now)
+        for whose in ("mine", "theirs")
+    )
+    async with FaultClient(s3.origin) as faults:
+        await faults.add(Fault(method="PUT", path=".*reply", action=Drop(when="after")))
+        assert await log.answer(0, mine) is mine
+    assert await log.answer(0, theirs) == mine
 
 
 def claim_of(gateway: str) -> TurnClaim:

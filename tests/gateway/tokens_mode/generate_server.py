@@ -129,7 +129,7 @@ class GenerateServer:
 
     def _too_long(self, n_prompt: int) -> dict[str, Any]:
         message = (
-            f"The decoder prompt (length {n_prompt}) is longer than the maximum context length of "
+            f"The decoder prompt (length {n_prompt}) is longer than the maximum model length of "
             f"{self.context}."
         )
         return {"error": {"message": message, "type": "BadRequestError", "code": 400}}

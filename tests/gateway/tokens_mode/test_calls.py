@@ -205,7 +205,7 @@ async def test_a_prompt_that_does_not_fit(tokens: TokensWorld) -> None:
     attempt = await tokens.world.open()
     agent = tokens.agent(attempt)
     agent.user("one " * 200)
-    with pytest.raises(openai.BadRequestError, match="maximum context length of 64"):
+    with pytest.raises(openai.BadRequestError, match="maximum model length of 64"):
         await agent.ask()
     reply = await tokens.world.log(attempt).reply(0)
     assert isinstance(reply, TurnError)
