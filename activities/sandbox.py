@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 from activities.failures import as_failures
 from activities.heartbeat import heartbeating
 from activities.tools import Tools
+from rolldock.agents.agent import Agent
 from rolldock.agents.registry import agent_of
 from rolldock.deadlines import attempt_seconds
 from rolldock.errors import StageError
@@ -34,6 +35,7 @@ from rolldock.sandbox.client import SandboxRequest
 from rolldock.sandbox.creation import CreateRefused, create_sandbox, tunnel_of
 from rolldock.sandbox.deletion import delete_listed, delete_sandboxes
 from rolldock.sandbox.labels import Ownership
+from rolldock.sandbox.launch import assignments
 from rolldock.sandbox.setup import set_up
 from rolldock.sandbox.superseding import superseded
 from rolldock.store import keys
@@ -85,10 +87,12 @@ class SandboxActivities:
         async with as_failures(), heartbeating():
             spec = place.order.spec
             agent = agent_of(spec.agent)
+            task = await self._tools.tasks.get(spec.task)
+            self._check_variables(task, agent)
             workdir = await set_up(
                 self._tools.sandboxes,
                 place.sandbox_id,
-                await self._tools.tasks.get(spec.task),
+                task,
                 agent,
                 spec.limits.setup_seconds,
                 attempt=place.order.attempt,
@@ -131,6 +135,18 @@ class SandboxActivities:
         if replay is None or not order.spec.only_grades:
             return None, None
         return await take_up(self._tools.store, replay.attempt, now=None)
+
+    def _check_variables(self, task: Task, agent: Agent) -> None:
+        """Refuse what the launches to come would refuse: before the agent has cost anything.
+
+        Here and not at the create, whose worker may be another one and offer other variables.
+
+        Raises:
+            StageError: `task_invalid`, a variable is not to be had, or bash cannot hold it.
+        """
+        assignments(task.verifier_env(self._tools.environment))
+        if agent.needs_solution:
+            assignments(task.solution_env(self._tools.environment))
 
     def _owner(self, order: Order) -> Ownership:
         return Ownership(

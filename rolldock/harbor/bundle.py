@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .tar import read_tar, write_tar
 from .task import Task, parse_task
-from .tree import read_tree
+from .tree import TreeEntry, read_tree
 
 
 def pack(directory: Path) -> bytes:
@@ -35,18 +35,27 @@ def load_task(bundle: bytes, name: str = "task") -> Task:
     return parse_task(read_tar(bundle), bundle, name=name, source=name)
 
 
-def subtree(bundle: bytes, folder: str) -> bytes | None:
+def subtree(bundle: bytes, folder: str, *, executable: str | None = None) -> bytes | None:
     """A folder of the task as a tar, its paths relative to it; None where it has no files.
+
+    Args:
+        executable: a path in the folder that is made executable, whatever it is in the task, as
+            Harbor makes the scripts that it runs: an archive or a checkout may have lost the bit.
 
     Raises:
         UsageError: the bundle is no tar.
     """
     prefix = f"{folder}/"
     inside = [
-        entry.model_copy(update={"path": entry.path.removeprefix(prefix)})
+        _moved(entry, entry.path.removeprefix(prefix), executable)
         for entry in read_tar(bundle)
         if entry.path.startswith(prefix)
     ]
     if all(entry.content is None for entry in inside):
         return None
     return write_tar(inside)
+
+
+def _moved(entry: TreeEntry, path: str, executable: str | None) -> TreeEntry:
+    can_run = entry.executable or path == executable
+    return entry.model_copy(update={"path": path, "executable": can_run})

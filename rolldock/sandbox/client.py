@@ -181,13 +181,15 @@ class Sandboxes:
         timeout_seconds: int,
         otherwise: Cause,
         env: dict[str, str] | None = None,
-        cwd: str | None = None,
+        cwd: str | None = "/",
         user: str | None = None,
     ) -> CommandResponse:
         """Run a bash command to its end; its exit code is the caller's to judge.
 
         Args:
             otherwise: the cause of a failure that the SDK gives no name to.
+            cwd: None: the sandbox's own work directory. A command is refused where it is gone, and
+                an agent may have removed it.
         """
         async with sandbox_faults(otherwise):
             return await self._client.execute_command(

@@ -4,7 +4,7 @@ import asyncio
 import shlex
 import tarfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rolldock.errors import TransientStageError
@@ -18,7 +18,7 @@ from rolldock.store.store import Store
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 """A larger file keeps only its tail of a sixteenth of that."""
 MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024
-"""Of one collection; the smallest files come first, so that a reward is never crowded out."""
+"""Of one collection: what the caller names first, then the smallest files."""
 MAX_FILES: Final = 1000
 MAX_NAMED: Final = 24
 """Files with a reference of their own; a result must stay small. The rest goes into one archive."""
@@ -29,38 +29,52 @@ _TAIL_BYTES: Final = MAX_FILE_BYTES // 16
 _COLLECT_SECONDS: Final = 60
 
 
-def _collect_command(paths: Iterable[str], staging: str) -> str:
-    """List the files below some paths, replace the large ones by their tails, pack the smallest."""
+def _collect_command(first: Iterable[str], paths: Iterable[str], staging: str) -> str:
+    """List the files below some paths, replace the large ones by their tails, pack as many as the
+    bounds allow: below each of the first paths, then below all others, the smallest first."""
+    groups = [*(_listed([path], staging) for path in first), _listed(paths, staging)]
+    bounded = (
+        'awk \'{size = $1; sub(/^[0-9]+ /, "")} '
+        f"!seen[$0]++ && n < {MAX_FILES} && total + size <= {MAX_TOTAL_BYTES} "
+        "{n++; total += size; print}'"
+    )
+    pack = f"tar -czPf {staging}.tgz -T {staging}.list"
+    return f"export LC_ALL=C; {{ {' '.join(groups)} }} | {bounded} > {staging}.list; {pack}"
+
+
+def _listed(paths: Iterable[str], staging: str) -> str:
+    """A command that says size and path of each file below some paths, the smallest first."""
     roots = " ".join(shlex.quote(path) for path in paths)
     tail = (
         f'f={staging}$1.tail; mkdir -p "${{f%/*}}"; '
         f'tail -c {_TAIL_BYTES} "$1" > "$f"; stat -c "%s %n" "$f"'
     )
-    listed = (
+    return (
         f"find {roots} -type f \\( -size +{MAX_FILE_BYTES}c -exec sh -c {shlex.quote(tail)} _ "
-        "{} \\; -o -exec stat -c '%s %n' {} + \\) 2>/dev/null"
+        "{} \\; -o -exec stat -c '%s %n' {} + \\) 2>/dev/null | sort -n;"
     )
-    smallest = (
-        f"sort -n | awk 'NR <= {MAX_FILES} {{t += $1; if (t <= {MAX_TOTAL_BYTES}) "
-        '{sub(/^[0-9]+ /, ""); print}}\''
-    )
-    pack = f"tar -czPf {staging}.tgz -T {staging}.list"
-    return f"export LC_ALL=C; {listed} | {smallest} > {staging}.list; {pack}"
 
 
 async def collect(
-    sandboxes: Sandboxes, sandbox_id: str, sources: dict[str, str], otherwise: Cause
+    sandboxes: Sandboxes,
+    sandbox_id: str,
+    sources: dict[str, str],
+    otherwise: Cause,
+    *,
+    first: Sequence[str] = (),
 ) -> dict[str, bytes]:
     """The regular files at some paths of a sandbox, by name.
 
     Args:
         sources: name -> absolute path of a file or directory; absent ones are passed over.
+        first: paths among them that come before all others, in this order: no other file takes
+            their room within the bounds.
     """
     # A name of its own: a stalled try of the same stage may be collecting too.
     staging = f"/tmp/rolldock-evidence-{uuid.uuid4().hex}"
     packing = await sandboxes.run(
         sandbox_id,
-        _collect_command(sources.values(), staging),
+        _collect_command(first, sources.values(), staging),
         timeout_seconds=_COLLECT_SECONDS,
         otherwise=otherwise,
     )

@@ -8,6 +8,7 @@ more.
 """
 
 import asyncio
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,8 +37,12 @@ _EMPTY: Final = (
 )
 _LINGER_HUNDREDTHS: Final = 50
 """Half a second: most tests are shorter, and a poll is a round trip."""
+_TEST_SCRIPT: Final = "test.sh"
+_OUTPUT: Final = "/logs/verifier/test-stdout.txt"
 _VERIFIER_LOGS: Final = "verifier"
 _ARTIFACTS: Final = "artifacts"
+_FIRST: Final = ("/logs/verifier/reward.json", "/logs/verifier/reward.txt", "/logs/verifier")
+"""No number of artifacts, whatever their size, may keep a reward away."""
 
 
 class Grade(Contract):
@@ -81,16 +86,16 @@ class Tests:
     async def launch(self, env: Mapping[str, str]) -> None:
         """Start `tests/test.sh`, detached, in place of whatever an earlier launch left."""
         user = self.task.config.verifier.user
-        tests = await asyncio.to_thread(subtree, self.task.bundle, "tests")
+        tests = await asyncio.to_thread(subtree, self.task.bundle, "tests", executable=_TEST_SCRIPT)
         if tests is None:
             raise StageError(Cause.TASK_INVALID, f"task {self.task.name} has no tests")
         await launch_job(
             self.sandboxes,
             self.sandbox_id,
             self._job,
-            "/tests/test.sh > /logs/verifier/test-stdout.txt 2>&1",
+            _run_tests(self.workdir),
             env=env,
-            cwd=self.workdir,
+            cwd="/",
             user=None if user is None else str(user),
             otherwise=Cause.VERIFIER_FAILED,
             archives={"/tests": tests},
@@ -116,7 +121,11 @@ class Tests:
     async def grade(self, *, in_time: bool) -> Grade:
         """Read the reward that the tests wrote, and bring all logs of the attempt."""
         files = await collect(
-            self.sandboxes, self.sandbox_id, self._sources(), Cause.VERIFIER_FAILED
+            self.sandboxes,
+            self.sandbox_id,
+            self._sources(),
+            Cause.VERIFIER_FAILED,
+            first=_FIRST,
         )
         if not in_time:
             late = f"tests/test.sh was still running after {self.seconds:g} s"
@@ -156,6 +165,16 @@ class Tests:
             path = str(PurePosixPath(self.workdir, artifact.source))
             sources[f"{_ARTIFACTS}/{artifact.destination or path.lstrip('/')}"] = path
         return sources
+
+
+def _run_tests(workdir: str) -> str:
+    """A command that runs test.sh in the work directory, or, where the agent has removed it, in
+    `/`: that work too is graded."""
+    gone = f"rolldock: the work directory {workdir} cannot be entered: the tests run in /"
+    return (
+        f"cd {shlex.quote(workdir)} 2>/dev/null || echo {shlex.quote(gone)} > {_OUTPUT}; "
+        f"/tests/{_TEST_SCRIPT} >> {_OUTPUT} 2>&1"
+    )
 
 
 def _failure(cause: Cause, message: str) -> Failure:

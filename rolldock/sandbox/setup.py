@@ -70,7 +70,7 @@ async def set_up(
     fill = f"test -e {launched} || {{ {_MAKE_DIRECTORIES} && {unpack}; }}"
     command = f"{_choose_workdir(task)}; {{ {fill}; }} && {_report(agent)}"
     reported = await run_checked(
-        sandboxes, sandbox_id, command, "filling the sandbox", Cause.SETUP_FAILED
+        sandboxes, sandbox_id, command, "filling the sandbox", Cause.SETUP_FAILED, cwd=None
     )
     workdir, _, told = reported.rstrip("\n").rpartition("\n")
     state, system, processor = told.split()
@@ -97,7 +97,7 @@ async def _trees(task: Task, agent: Agent) -> dict[str, bytes]:
     if task.uploads_environment:
         trees[_WORKDIR] = await _folder(task, "environment")
     if agent.needs_solution:
-        trees["/solution"] = await _folder(task, "solution")
+        trees["/solution"] = await _folder(task, "solution", executable="solve.sh")
     return trees
 
 
@@ -132,13 +132,13 @@ def _not_mounted(agent: Agent) -> StageError:
     )
 
 
-async def _folder(task: Task, name: str) -> bytes:
+async def _folder(task: Task, name: str, *, executable: str | None = None) -> bytes:
     """A folder of the task as a tar.
 
     Raises:
         StageError: `task_invalid`, it has none.
     """
-    packed = await asyncio.to_thread(subtree, task.bundle, name)
+    packed = await asyncio.to_thread(subtree, task.bundle, name, executable=executable)
     if packed is None:
         raise StageError(Cause.TASK_INVALID, f"task {task.name} has no folder {name}")
     return packed
@@ -155,6 +155,7 @@ async def _await_health(sandboxes: Sandboxes, sandbox_id: str, check: Healthchec
             f"timeout -k 1 {check.timeout_sec:g} bash -c {shlex.quote(check.command)}",
             timeout_seconds=math.ceil(check.timeout_sec) + _HEALTH_SLACK_SECONDS,
             otherwise=Cause.SETUP_FAILED,
+            cwd=None,
         )
         if done.exit_code == 0:
             return

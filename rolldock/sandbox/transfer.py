@@ -54,15 +54,21 @@ async def _upload_archive(
 
 
 async def run_checked(
-    sandboxes: Sandboxes, sandbox_id: str, command: str, doing: str, otherwise: Cause
+    sandboxes: Sandboxes,
+    sandbox_id: str,
+    command: str,
+    doing: str,
+    otherwise: Cause,
+    *,
+    cwd: str | None = "/",
 ) -> str:
-    """The output of a short command that must succeed.
+    """The output of a short command that must succeed; its work directory is as `Sandboxes.run`'s.
 
     Raises:
         StageError: it did not; the message says `doing` and the end of its errors.
     """
     done = await sandboxes.run(
-        sandbox_id, command, timeout_seconds=_COMMAND_SECONDS, otherwise=otherwise
+        sandbox_id, command, timeout_seconds=_COMMAND_SECONDS, otherwise=otherwise, cwd=cwd
     )
     if done.exit_code != 0:
         raise StageError(otherwise, f"{doing} failed: {last(done.stderr)}")

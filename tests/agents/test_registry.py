@@ -73,8 +73,9 @@ def test_an_agent_describes_itself(name: str) -> None:
 
 
 def test_the_oracle_runs_the_solution() -> None:
-    """Never through a pipe, which a service left running would hold open."""
+    """Itself, whatever its first line names; never through a pipe, which a service left running
+    would hold open."""
     assert get_agent("oracle").needs_solution
     command = launch("oracle").command
-    assert "bash /solution/solve.sh > /logs/agent/oracle.txt" in command
+    assert "&& /solution/solve.sh > /logs/agent/oracle.txt" in command
     assert "|" not in command

@@ -80,6 +80,36 @@ async def test_services_that_an_agent_leaves_live_until_the_sandbox_goes(
     await assert_nothing_left(stack, client, result.rollout)
 
 
+async def test_an_agent_that_wrecks_its_place_is_graded_once(stack: Stack, client: Client) -> None:
+    """Its work directory removed, more files left than are kept: the tests run, the reward counts.
+
+    Its solution and its tests have lost their executable bit, as an archive may lose it.
+    """
+    result = await run(client, "agent-wrecks", limits={"agent_seconds": 30})
+    assert (result.status, result.reward) == (Status.COMPLETED, 1.0), result.failure
+    assert result.stop_reason is StopReason.AGENT_COMPLETED
+    assert len(result.attempts) == 1
+    kept = {artifact.name: artifact.digest for artifact in result.artifacts}
+    said = await client.store.get_blob(kept["verifier/test-stdout.txt"])
+    assert b"the work directory /app cannot be entered: the tests run in /" in said
+    await assert_nothing_left(stack, client, result.rollout)
+
+
+async def test_a_variable_that_the_tests_lack_is_missed_before_the_agent_works(
+    client: Client,
+) -> None:
+    """`task_invalid` at set-up, with the name: no agent is paid for work that cannot be graded."""
+    result = await run(client, "needs-variable", limits={"agent_seconds": 30})
+    assert result.failure is not None
+    assert (result.failure.stage, result.failure.cause) == (
+        Stage.SET_UP_SANDBOX,
+        Cause.TASK_INVALID,
+    )
+    assert "ROLLDOCK_TEST_ABSENT" in result.failure.message
+    assert Stage.START_AGENT not in result.timings
+    assert len(result.attempts) == 1
+
+
 @pytest.mark.slow
 async def test_output_without_end_is_cut_and_graded(stack: Stack, client: Client) -> None:
     """The last part of it is kept, also while a leftover process goes on writing."""

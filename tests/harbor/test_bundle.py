@@ -115,6 +115,17 @@ def test_a_subtree_is_relative_to_its_folder(write_task: Any) -> None:
     assert subtree(bundle, "environment") is None
 
 
+def test_a_script_of_a_subtree_can_be_made_executable(write_task: Any) -> None:
+    """Where an archive or a checkout lost its bit; no other file is."""
+    directory = write_task({"tests/unit/test.sh": "true\n"})
+    (directory / "tests/test.sh").chmod(0o644)
+    archive = subtree(pack(directory), "tests", executable="test.sh")
+    assert archive is not None
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        modes = {member.name: member.mode for member in tar if member.isfile()}
+    assert modes == {"test.sh": 0o755, "unit/test.sh": 0o644}
+
+
 def test_what_is_no_bundle_is_refused() -> None:
     """A worker says so instead of failing in its middle."""
     with pytest.raises(UsageError, match="not a tar"):

@@ -104,15 +104,37 @@ async def test_a_large_file_keeps_its_tail(
 
 
 async def test_a_reward_is_not_crowded_out(sandboxes: Sandboxes, sandbox: str, logs: Path) -> None:
-    """Thousands of larger files cannot keep a small one away."""
-    (logs / "verifier").mkdir()
-    (logs / "artifacts").mkdir()
-    (logs / "verifier" / "reward.txt").write_text("1")
-    for number in range(1500):
-        (logs / "artifacts" / f"{number}.txt").write_text("more than one byte")
-    files = await collect(sandboxes, sandbox, {"logs": str(logs)}, CAUSE)
-    assert files["logs/verifier/reward.txt"] == b"1"
+    """Neither thousands of smaller files nor large ones keep away what comes first."""
+    verifier, artifacts = logs / "verifier", logs / "artifacts"
+    verifier.mkdir()
+    artifacts.mkdir()
+    (verifier / "reward.txt").write_text("1")
+    (verifier / "ctrf.json").write_text("more than one byte")
+    for directory in (verifier, artifacts):
+        for number in range(1200):
+            (directory / f"__init__{number}.py").touch()
+    sources = {"artifacts": str(artifacts), "verifier": str(verifier)}
+    first = [str(verifier / "reward.txt"), str(verifier / "ctrf.json"), str(verifier)]
+    files = await collect(sandboxes, sandbox, sources, CAUSE, first=first)
+    assert files["verifier/reward.txt"] == b"1"
+    assert files["verifier/ctrf.json"] == b"more than one byte"
     assert len(files) == 1000
+    assert {name.partition("/")[0] for name in files} == {"verifier"}
+
+
+async def test_a_file_without_room_takes_none_from_the_next(
+    sandboxes: Sandboxes, sandbox: str, logs: Path
+) -> None:
+    """What comes first is kept within the bytes, and a small file still fits beside it."""
+    (logs / "verifier").mkdir()
+    (logs / "small.txt").write_text("1")
+    for number in range(5):
+        with (logs / "verifier" / f"{number}.bin").open("wb") as file:
+            file.truncate(MAX_FILE_BYTES - 1)
+    sources = {"v": str(logs / "verifier"), "small.txt": str(logs / "small.txt")}
+    files = await collect(sandboxes, sandbox, sources, CAUSE, first=[str(logs / "verifier")])
+    assert files["small.txt"] == b"1"
+    assert len(files) == 5
 
 
 async def test_two_collections_at_once_do_not_meet(
