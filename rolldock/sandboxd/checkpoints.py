@@ -7,6 +7,7 @@ removal that a crash cut short is finished at the next start. It knows no HTTP.
 import asyncio
 import uuid
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -184,11 +185,14 @@ class Checkpoints:
 
     async def _fail(self, record: CheckpointRecord, error: str) -> None:
         record = self._change(record, state=CheckpointState.FAILED, error=error)
-        await asyncio.to_thread(self._state.save_checkpoint, record)
+        # In this order: a copy that has filled the disk leaves no room for its record.
         await asyncio.to_thread(self._state.empty_checkpoint, record.id)
+        await asyncio.to_thread(self._state.save_checkpoint, record)
 
     async def _delete(self, record: CheckpointRecord) -> None:
-        await asyncio.to_thread(self._state.save_checkpoint, record)
+        with suppress(OSError):
+            # Only for the case of a crash; on a full disk the removal itself makes room.
+            await asyncio.to_thread(self._state.save_checkpoint, record)
         await self._remove(record)
 
     async def _remove(self, record: CheckpointRecord) -> None:

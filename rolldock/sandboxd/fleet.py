@@ -5,6 +5,7 @@ so a delete, a lifetime and a death never race. It knows no HTTP.
 """
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,8 @@ from rolldock.sandboxd.network import network_for, stop_pasta
 from rolldock.sandboxd.records import CreateRequest, SandboxRecord, Status
 from rolldock.sandboxd.rootfs import plan_root
 from rolldock.sandboxd.state import GONE_SECONDS, StateDirectory
+
+_log = logging.getLogger(__name__)
 
 _BOOTS_AT_ONCE: Final = 8
 
@@ -268,8 +271,12 @@ class Fleet:
             live.end(_EXPIRED)
         ending = live.ending.result()
         record = self._ended_record(self._records[live.id], ending)
-        # On disk before the kill, so that a crash here still ends it.
-        await self._save(record)
+        try:
+            # On disk before the kill, so that a crash here still ends it.
+            await self._save(record)
+        except OSError as error:
+            # Such as a disk that is full of what it wrote.
+            _log.warning("sandbox %s is ended without a record of that: %s", live.id, error)
         await self._started.stop(live)
         del self._live[live.id]
         await self._settle(record, ending)

@@ -99,8 +99,15 @@ class StateDirectory:
 
     def remove(self, record: SandboxRecord) -> None:
         """Keep the record, remove the root. Its processes must be gone."""
-        _write(self.root / "gone" / f"{record.id}.json", record)
-        self.discard(record.id)
+        path = self.root / "gone" / f"{record.id}.json"
+        try:
+            _write(path, record)
+        except OSError:
+            # The disk may be full of the very files that are to go.
+            self.discard(record.id)
+            _write(path, record)
+        else:
+            self.discard(record.id)
 
     def discard(self, sandbox_id: str) -> None:
         """Remove a root and its record."""

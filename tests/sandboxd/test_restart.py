@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prime_sandboxes import APIError
@@ -11,7 +13,7 @@ from prime_sandboxes.exceptions import SandboxNotRunningError
 
 from rolldock.sandboxd.network import GATEWAY_HOST, GATEWAY_PORT
 from tests.eventually import eventually
-from tests.sandboxd.support import Connect, Gateway, Server, processes_with
+from tests.sandboxd.support import Connect, Gateway, Server, end_completely, processes_with
 
 _ASK_GATEWAY = (
     'python3 -c "import socket; '
@@ -159,3 +161,31 @@ async def test_not_root(own_server: Server) -> None:
     assert (refused.returncode, errors.count("\n")) == (2, 1), errors
     assert "needs root" in errors
     assert "Docker" in errors
+
+
+@pytest.fixture
+def on_a_small_disk(tmp_path: Path, gateway: Gateway) -> Iterator[Server]:
+    """A sandboxd whose state directory has 24 MB, not started yet."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "small", disk], check=True)
+    own = Server(disk / "state", gateway.port)
+    yield own
+    end_completely(own)
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+async def test_a_sandbox_that_fills_the_disk_is_ended_all_the_same(
+    on_a_small_disk: Server, connect: Connect
+) -> None:
+    """Its end needs no room: deleted with what it ran, and its files make room again."""
+    on_a_small_disk.start()
+    sdk = await connect(on_a_small_disk)
+    made = await sdk.create()
+    await sdk.client.start_background_job(made.id, "exec sleep 4729")
+    await sdk.run(made.id, "for n in 1 2 3; do cat /dev/zero > /var/tmp/$n; done 2> /dev/null; :")
+    await sdk.client.delete(made.id)
+    assert (await sdk.client.get(made.id)).status == "TERMINATED"
+    assert processes_with(b"sleep\x004729") == []
+    assert not (on_a_small_disk.config.state_dir / "sandboxes" / made.id).exists()
+    assert (await sdk.create(idempotency_key="another")).status == "RUNNING"
