@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
+import orjson
 from pydantic import JsonValue
 
 from rolldock.exports.branches import Branch
@@ -131,12 +132,17 @@ def _calls(step: Step, said: JsonObject) -> Iterator[JsonObject]:
 
 
 def _arguments(written: JsonValue) -> tuple[JsonObject, str | None]:
-    """A call's arguments as an object, and the text where that is none."""
+    """A call's arguments as an object, and the text where that is none.
+
+    Nor is what the document could not hold: half of a surrogate pair, a number of more than 64
+    bits, nesting without end.
+    """
     if isinstance(written, dict):
         return written, None
     try:
         read: object = json.loads(written) if isinstance(written, str) else None
-    except ValueError:
+        orjson.dumps(read)
+    except (ValueError, TypeError, RecursionError):
         read = None
     if isinstance(read, dict):
         return cast(JsonObject, read), None

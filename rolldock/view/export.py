@@ -2,7 +2,7 @@
 
 from rolldock.errors import UsageError
 from rolldock.store.store import Store
-from rolldock.view.library import Library
+from rolldock.view.library import Library, recorded_by
 from rolldock.view.rendering import render, style_for_a_file
 from rolldock.view.rollout import show_rollout
 from rolldock.view.session import SessionShown, show_all
@@ -25,7 +25,7 @@ async def export_html(store: Store, rollout: str) -> str:
     shown = await show_rollout(library, result, with_logs=True)
     sessions: dict[int, SessionShown] = {}
     for attempt in result.attempts:
-        recorded = await library.recorded(attempt.attempt)
+        recorded = await library.recorded(recorded_by(attempt))
         if recorded is not None:
             sessions[attempt.number] = await show_all(library, recorded)
     style, source = style_for_a_file()

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from rolldock.gateway.session_log import SessionLog
-from rolldock.models.result import Artifact, RolloutResult
+from rolldock.models.result import Artifact, AttemptResult, RolloutResult
 from rolldock.models.session import EndReason, Session, TurnClaim, TurnError, TurnReply
 from rolldock.models.spec import ROLLOUT_ID_CHARACTERS
 from rolldock.models.trace import Trace
@@ -48,6 +48,12 @@ class Recorded:
     open_calls: tuple[OpenCall, ...] = ()
     unreadable: tuple[str, ...] = ()
     """What of the log cannot be read, and why."""
+
+
+def recorded_by(attempt: AttemptResult) -> str:
+    """The attempt whose session this one's trace is: its own, or, where it only graded, the one
+    that it graded."""
+    return attempt.attempt if attempt.trace is None else keys.recorded_attempt(attempt.trace.ref)
 
 
 class Library:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rolldock.view import places, text, words
+from rolldock.view.library import recorded_by
 
 ASSETS: Final = {
     "view.css": "text/css",
@@ -59,6 +60,7 @@ def _environment() -> Environment:
         size=words.size,
         moment=words.moment,
         plainly=words.plainly,
+        recorded_by=recorded_by,
         quoted=partial(json.dumps, ensure_ascii=False),
     )
     made.filters.update(filters)

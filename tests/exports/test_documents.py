@@ -68,6 +68,29 @@ async def test_a_trajectory_has_calls_with_what_they_gave(material: Material) ->
     assert last["message"] == "Done."
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"n": 123456789012345678901234}',
+        '{"half": "\\ud83d"}',
+        '{"deep": ' + "[" * 400 + "]" * 400 + "}",
+    ],
+    ids=["number", "surrogate", "depth"],
+)
+async def test_arguments_that_no_document_can_hold_are_kept_as_text(
+    material: Material, arguments: str
+) -> None:
+    """Models write numbers of any length, halves of characters, brackets without end."""
+    recorded = material.attempts[-1].recorded
+    assert recorded is not None
+    for turn in recorded.trace.turns:
+        calls: Any = turn.message.get("tool_calls")
+        for call in calls or ():
+            call["function"]["arguments"] = arguments
+    first = _atif(material)["steps"][2]["tool_calls"][0]
+    assert (first["arguments"], first["extra"]) == ({}, {"unparsed_arguments": arguments})
+
+
 async def test_a_trajectory_has_the_exact_tokens(material: Material) -> None:
     """A turn with ids has its whole prompt, its completion and log-probs; one without has none."""
     _, _, first, second, last = _atif(material)["steps"]
