@@ -158,8 +158,12 @@ def answer_call(call: dict[str, Any], timeout_seconds: float) -> str:
         return 'the arguments must be a JSON object with "command"'
     if not isinstance(command, str):
         return '"command" must be a string'
-    say(f"$ {command}")
-    result = run_command(command, timeout_seconds)
+    try:
+        say(f"$ {command}")
+        result = run_command(command, timeout_seconds)
+    except (OSError, ValueError) as error:
+        # More than the system takes as one argument, or what no argument can hold.
+        return f"the command cannot be run: {error}"
     say(result)
     return result
 

@@ -82,6 +82,13 @@ _ENVIRONMENT: Final = {
     # Nothing outlives the sandbox, and no call is made to gather it.
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
 }
+_OTHERS: Final = (
+    *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+    *("ANTHROPIC_CUSTOM_HEADERS", "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX"),
+    "CLAUDE_CODE_USE_FOUNDRY",
+)
+"""Of a task or an image: each would send the calls elsewhere, or a key of the task's to the gateway
+instead of the session's."""
 _MODEL_VARIABLES: Final = (
     "ANTHROPIC_DEFAULT_HAIKU_MODEL",
     "ANTHROPIC_DEFAULT_SONNET_MODEL",
@@ -147,6 +154,7 @@ def _command(context: AgentContext, options: ClaudeCodeOptions) -> str:
     """
     return f"""\
 mkdir -p {_CONFIG} {_LOGS}/projects && ln -sfn {_LOGS}/projects {_CONFIG}/projects || exit 1
+unset {" ".join(_OTHERS)}
 {keep_key(API_KEY_VARIABLE, _KEY_FILE)}
 exec 3< {_KEY_FILE} && rm {_KEY_FILE} || exit 1
 {writable_home(_RUN)}
