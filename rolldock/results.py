@@ -55,8 +55,13 @@ def build_result(request: SealRequest, ended_at: datetime) -> RolloutResult:
 
 
 def index_entry(result: RolloutResult) -> IndexEntry:
-    """What lists show of a result; the task's name is cut where all names together are too long."""
+    """What lists show of a result; the task's name is cut where all names together are too long.
+
+    Tokens are those of all attempts, turns those of the last one.
+    """
     trace = result.trace
+    # Attempts that only grade name one trace, an earlier rollout's: it counts once.
+    traces = {one.trace.ref: one.trace for one in result.attempts if one.trace is not None}
     entry = IndexEntry(
         rollout=result.rollout,
         experiment=result.experiment,
@@ -71,8 +76,8 @@ def index_entry(result: RolloutResult) -> IndexEntry:
         reward=result.reward,
         replay_of=result.spec.replay_of,
         n_turns=trace.n_turns if trace else 0,
-        input_tokens=trace.input_tokens if trace else 0,
-        output_tokens=trace.output_tokens if trace else 0,
+        input_tokens=sum(one.input_tokens for one in traces.values()),
+        output_tokens=sum(one.output_tokens for one in traces.values()),
         seconds=round(result.timings.get("total", 0), 3),
         ended_at=result.ended_at,
     )

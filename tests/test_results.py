@@ -179,6 +179,19 @@ def test_an_index_entry_says_what_lists_show() -> None:
     assert (entry.task, entry.reward, entry.n_turns, entry.seconds) == ("task", 1.0, 3, 12.5)
 
 
+def test_an_index_entry_counts_the_tokens_of_all_attempts() -> None:
+    """What a lost attempt cost is in the sum; a trace that two attempts name is counted once."""
+    lost, last = (
+        TRACE.model_copy(update={"ref": f"sessions/{name}/trace", "input_tokens": n})
+        for name, n in (("lost", 7), ("last", 100))
+    )
+    asked = request(attempt={"trace": last})
+    again = asked.attempt.model_copy(update={"number": 2})
+    earlier = (asked.attempt.model_copy(update={"trace": lost}), again)
+    entry = index_entry(build_result(asked.model_copy(update={"earlier": earlier}), ENDED))
+    assert (entry.n_turns, entry.input_tokens, entry.output_tokens) == (3, 107, 60)
+
+
 async def test_the_first_commit_stands(tmp_path: Path) -> None:
     """Of two results of one rollout the first is kept, returned to both, and listed once."""
     store = Store.open(str(tmp_path))

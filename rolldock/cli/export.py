@@ -13,7 +13,7 @@ from rolldock.errors import UsageError
 from rolldock.exports.documents import SUFFIXES, Format, document
 from rolldock.exports.harbor import add_trial
 from rolldock.exports.harbor_job import add_job
-from rolldock.exports.material import read_material
+from rolldock.exports.material import Lack, read_material
 from rolldock.exports.tree import Tree
 from rolldock.exports.writing import directory, write_file
 from rolldock.index.cache import IndexCache
@@ -60,6 +60,8 @@ async def export(request: ExportRequest) -> int:
         await _files(store, rollouts, out, done)
     if out is not None:
         typer.echo(done.as_json() if request.as_json else done.words())
+    elif done.lacking:
+        typer.echo(done.lacks(), err=True)
     return 0
 
 
@@ -70,24 +72,29 @@ class _Done:
         self.kind = kind
         self.out = out
         self.n_rollouts = 0
-        self.without_turns: list[str] = []
+        self.lacking: dict[Lack, list[str]] = {}
+        """Rollouts that are left out, or, where the format can do without, lack a conversation."""
         self.missing: list[str] = []
+        self.is_written = True
 
-    def count(self, rollout: str, content: bytes) -> None:
-        """Count a rollout, as left out where its document is empty."""
-        if content:
-            self.n_rollouts += 1
-        else:
-            self.without_turns.append(rollout)
+    def count(self, rollout: str, content: bytes | Lack) -> bytes:
+        """Count a rollout and give its document; empty where it is left out."""
+        if isinstance(content, Lack):
+            self.lacking.setdefault(content, []).append(rollout)
+            return b""
+        self.n_rollouts += 1
+        return content
 
     def as_json(self) -> str:
         """For programs."""
         return json.dumps(
             {
                 "format": str(self.kind),
-                "out": str(self.out),
+                "out": str(self.out) if self.is_written else None,
                 "rollouts": self.n_rollouts,
-                "without_turns": self.without_turns,
+                "without_turns": self.lacking.get(Lack.NO_CALL, []),
+                "recording_deleted": self.lacking.get(Lack.DELETED, []),
+                "recording_unreadable": self.lacking.get(Lack.UNREADABLE, []),
                 "missing": self.missing,
             }
         )
@@ -96,11 +103,19 @@ class _Done:
         """For a person, as one line."""
         noun = "rollout" if self.n_rollouts == 1 else "rollouts"
         said = f"{self.n_rollouts} {noun} -> {self.out}"
-        if self.without_turns:
-            said += f"; left out, since no model was called: {len(self.without_turns)}"
+        if not self.is_written:
+            said = f"nothing to write, so {self.out} was not written"
+        if self.lacking:
+            said += f"; {self.lacks()}"
         if self.missing:
             said += f"; files that the store no longer has: {len(self.missing)}"
         return said
+
+    def lacks(self) -> str:
+        """How many rollouts lack a conversation, by the reason."""
+        become = "without a trajectory" if self.kind is Format.HARBOR else "left out"
+        counted = sorted((lack, len(rollouts)) for lack, rollouts in self.lacking.items())
+        return "; ".join(f"{become}, since {lack}: {n}" for lack, n in counted)
 
 
 async def _chosen(request: ExportRequest, store: Store, settings: Settings) -> list[str]:
@@ -138,12 +153,10 @@ async def _one_file(store: Store, rollouts: Sequence[str], done: _Done) -> None:
 
     async def pieces() -> AsyncIterator[bytes]:
         for rollout in rollouts:
-            content = await document(store, rollout, done.kind)
-            done.count(rollout, content)
-            yield content
+            yield done.count(rollout, await document(store, rollout, done.kind))
 
     if done.out is not None:
-        await write_file(done.out, pieces())
+        done.is_written = await write_file(done.out, pieces())
         return
     async for piece in pieces():
         sys.stdout.buffer.write(piece)
@@ -153,8 +166,7 @@ async def _files(store: Store, rollouts: Sequence[str], out: Path, done: _Done) 
     """A directory with one file for each rollout."""
     async with directory(out, store) as made:
         for rollout in rollouts:
-            content = await document(store, rollout, done.kind)
-            done.count(rollout, content)
+            content = done.count(rollout, await document(store, rollout, done.kind))
             tree = Tree()
             if content:
                 tree.add(f"{keys.segment(rollout)}{SUFFIXES[done.kind]}", content)
@@ -172,6 +184,10 @@ async def _jobs(store: Store, rollouts: Sequence[str], out: Path, done: _Done) -
             await made.add(tree)
             jobs.setdefault(material.result.experiment, []).append(material.result)
             done.n_rollouts += 1
+            # A trial needs no trajectory, but one that there was is not left out in silence.
+            lack = material.lack
+            if lack is not None and lack is not Lack.NO_CALL:
+                done.lacking.setdefault(lack, []).append(rollout)
         for results in jobs.values():
             tree = Tree()
             add_job(tree, results)

@@ -21,7 +21,7 @@ _UNKNOWN: Final = "unknown"
 
 
 def atif(material: Material, attempted: Attempted) -> JsonObject | None:
-    """The trajectory of one attempt; None: it has no turn, and ATIF knows no empty trajectory."""
+    """The trajectory of one attempt; None: it has no trace, and ATIF knows no empty trajectory."""
     recorded = attempted.recorded
     if recorded is None:
         return None

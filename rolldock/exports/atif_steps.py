@@ -10,6 +10,7 @@ from typing import cast
 
 import orjson
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from rolldock.exports.branches import Branch
 from rolldock.exports.conversation import conversation
@@ -134,17 +135,18 @@ def _calls(step: Step, said: JsonObject) -> Iterator[JsonObject]:
 def _arguments(written: JsonValue) -> tuple[JsonObject, str | None]:
     """A call's arguments as an object, and the text where that is none.
 
-    Nor is what the document could not hold: half of a surrogate pair, a number of more than 64
-    bits, nesting without end.
+    Nor is what the document could not hold: half of a surrogate pair, an integer of more than 64
+    bits, nesting without end (pydantic reads 200 levels, and orjson writes 254), and NaN and
+    infinity, which would come out as null.
     """
     if isinstance(written, dict):
         return written, None
     try:
-        read: object = json.loads(written) if isinstance(written, str) else None
-        orjson.dumps(read)
-    except (ValueError, TypeError, RecursionError):
-        read = None
-    if isinstance(read, dict):
+        read = from_json(written) if isinstance(written, str) else None
+        is_held = orjson.loads(orjson.dumps(read)) == read
+    except (ValueError, TypeError):
+        read, is_held = None, False
+    if isinstance(read, dict) and is_held:
         return cast(JsonObject, read), None
     return {}, written if isinstance(written, str) else json.dumps(written)
 

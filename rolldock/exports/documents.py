@@ -1,6 +1,6 @@
 """One document for each rollout, in the formats that are one: ATIF, chat JSONL, a web page."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
@@ -8,7 +8,7 @@ import orjson
 
 from rolldock.exports.atif import atif
 from rolldock.exports.jsonl import jsonl
-from rolldock.exports.material import read_material
+from rolldock.exports.material import Lack, Material, read_material
 from rolldock.store.store import Store
 from rolldock.view.export import export_html
 
@@ -26,32 +26,25 @@ SUFFIXES: Final = {Format.ATIF: ".json", Format.JSONL: ".jsonl", Format.HTML: ".
 """Of a rollout's file in a directory."""
 
 
-async def document(store: Store, rollout: str, kind: Format) -> bytes:
-    """A rollout's document; empty where the format has none for a rollout without a turn.
+async def document(store: Store, rollout: str, kind: Format) -> bytes | Lack:
+    """A rollout's document, or why there is none: only a page can do without a conversation.
 
     Raises:
         UsageError: the rollout has no result in this store.
         UnavailableError: the store does not answer.
     """
-    return await _MAKERS[kind](store, rollout)
-
-
-async def _atif(store: Store, rollout: str) -> bytes:
+    if kind is Format.HTML:
+        return (await export_html(store, rollout)).encode()
     material = await read_material(store, rollout, earlier=False)
-    made = atif(material, material.attempts[-1]) if material.attempts else None
+    return material.lack or _MAKERS[kind](material)
+
+
+def _atif(material: Material) -> bytes:
+    made = atif(material, material.attempts[-1])
     return b"" if made is None else orjson.dumps(made) + b"\n"
 
 
-async def _jsonl(store: Store, rollout: str) -> bytes:
-    return jsonl(await read_material(store, rollout, earlier=False))
-
-
-async def _html(store: Store, rollout: str) -> bytes:
-    return (await export_html(store, rollout)).encode()
-
-
-_MAKERS: Final[dict[Format, Callable[[Store, str], Awaitable[bytes]]]] = {
+_MAKERS: Final[dict[Format, Callable[[Material], bytes]]] = {
     Format.ATIF: _atif,
-    Format.JSONL: _jsonl,
-    Format.HTML: _html,
+    Format.JSONL: jsonl,
 }

@@ -12,6 +12,7 @@ from typing import Final
 
 import orjson
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from rolldock.exports.atif import atif
 from rolldock.exports.material import Attempted, Material
@@ -88,8 +89,11 @@ def _has_reward(result: RolloutResult) -> bool:
 
 
 def pretty(document: object) -> bytes:
-    """A JSON document for people and programs: indented, with an end of line."""
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    """A JSON document for people and programs: indented, with an end of line.
+
+    An agent's options may hold integers of any length, which orjson refuses.
+    """
+    return to_json(document, indent=2, inf_nan_mode="null") + b"\n"
 
 
 def trial_config(result: RolloutResult) -> JsonObject:

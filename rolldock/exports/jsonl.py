@@ -13,7 +13,7 @@ from rolldock.models.base import JsonObject
 
 
 def jsonl(material: Material) -> bytes:
-    """The lines of one rollout; empty where no model was called."""
+    """The lines of one rollout; empty where it has no trace."""
     recorded = material.last
     if recorded is None:
         return b""

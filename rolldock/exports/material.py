@@ -1,11 +1,13 @@
 """What an export is made of: a result with the traces of its attempts, read from the store."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import cast
 
 import orjson
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from rolldock.chains import TokenChains
 from rolldock.errors import UsageError
@@ -16,7 +18,16 @@ from rolldock.models.trace import Trace
 from rolldock.models.turn import Turn
 from rolldock.results import read_result
 from rolldock.store import keys
+from rolldock.store.recordings import deletion
 from rolldock.store.store import Store
+
+
+class Lack(StrEnum):
+    """Why an attempt has no conversation that could be exported."""
+
+    NO_CALL = "no model was called"
+    DELETED = "the recording was deleted"
+    UNREADABLE = "the recording cannot be read"
 
 
 @dataclass(frozen=True)
@@ -40,10 +51,13 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Attempted:
-    """One attempt and its trace; None: no model was called, or the trace is gone."""
+    """One attempt and its trace."""
 
     record: AttemptResult
     recorded: Recorded | None
+    """None: there is none, or it was not asked for."""
+    lack: Lack | None = None
+    """Why there is none."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,11 @@ class Material:
     def last(self) -> Recorded | None:
         """The trace that the result speaks of."""
         return self.attempts[-1].recorded if self.attempts else None
+
+    @property
+    def lack(self) -> Lack | None:
+        """Why there is no such trace; None: there is one."""
+        return self.attempts[-1].lack if self.attempts else Lack.NO_CALL
 
 
 async def read_material(store: Store, rollout: str, *, earlier: bool = True) -> Material:
@@ -80,20 +99,41 @@ async def read_material(store: Store, rollout: str, *, earlier: bool = True) -> 
         result,
         tuple(
             [
-                Attempted(record, await _recorded(store, record) if earlier or n == last else None)
+                await _attempted(store, record) if earlier or n == last else Attempted(record, None)
                 for n, record in enumerate(result.attempts)
             ]
         ),
     )
 
 
-async def _recorded(store: Store, record: AttemptResult) -> Recorded | None:
-    content = None if record.trace is None else await store.get(record.trace.ref)
-    if content is None:
-        return None
-    trace = Trace.model_validate_json(content)
-    if not trace.turns:
-        return None
+async def _attempted(store: Store, record: AttemptResult) -> Attempted:
+    found = await _recorded(store, record)
+    return Attempted(record, None, found) if isinstance(found, Lack) else Attempted(record, found)
+
+
+async def _recorded(store: Store, record: AttemptResult) -> Recorded | Lack:
+    summary = record.trace
+    if summary is None:
+        if record.trace_error is None:
+            return Lack.NO_CALL
+        gone = await deletion(store, record.attempt)
+        return Lack.UNREADABLE if gone is None else Lack.DELETED
+    if not summary.n_turns:
+        return Lack.NO_CALL
+    # An interrupted delete leaves some records beside its mark: the mark counts.
+    gone, content = await asyncio.gather(
+        deletion(store, keys.recorded_attempt(summary.ref)), store.get(summary.ref)
+    )
+    if gone is not None or content is None:
+        return Lack.DELETED
+    try:
+        trace = Trace.model_validate_json(content)
+    except ValidationError:
+        return Lack.UNREADABLE
+    return await _read(store, trace)
+
+
+async def _read(store: Store, trace: Trace) -> Recorded:
     digests = {turn.tools_digest for turn in trace.turns if turn.tools_digest is not None}
     tools = {digest: await _json_blob(store, digest) for digest in sorted(digests)}
     return Recorded(

@@ -22,19 +22,26 @@ MARK: Final = ".rolldock-export"
 """The file by which a directory is known as an export, so that the next one may replace it."""
 
 
-async def write_file(out: Path, pieces: AsyncIterator[bytes]) -> None:
+async def write_file(out: Path, pieces: AsyncIterator[bytes]) -> bool:
     """Write one file, piece by piece, and put it in its place once it is whole.
+
+    Returns:
+        Whether there was anything to write; if not, what is in its place stays as it is.
 
     Raises:
         UsageError: it cannot be written there.
     """
     made = await asyncio.to_thread(_beside, out)
+    n_bytes = 0
     try:
         async with await anyio.open_file(made, "wb") as file:
             async for piece in pieces:
-                await file.write(piece)
+                n_bytes += await file.write(piece)
+        if not n_bytes:
+            return False
         os.chmod(made, 0o644)
         os.replace(made, out)
+        return True
     except OSError as error:
         raise _unwritable(out, error) from error
     finally:

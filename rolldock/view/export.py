@@ -2,6 +2,7 @@
 
 from rolldock.errors import UsageError
 from rolldock.store.store import Store
+from rolldock.view import words
 from rolldock.view.library import Library, recorded_by
 from rolldock.view.rendering import render, style_for_a_file
 from rolldock.view.rollout import show_rollout
@@ -24,10 +25,14 @@ async def export_html(store: Store, rollout: str) -> str:
         )
     shown = await show_rollout(library, result, with_logs=True)
     sessions: dict[int, SessionShown] = {}
+    gone: dict[int, str] = {}
     for attempt in result.attempts:
-        recorded = await library.recorded(recorded_by(attempt))
+        session = recorded_by(attempt)
+        recorded = await library.recorded(session)
         if recorded is not None:
             sessions[attempt.number] = await show_all(library, recorded)
+        elif (deleted := await library.deleted(session)) is not None or attempt.trace is not None:
+            gone[attempt.number] = words.gone(deleted)
     style, source = style_for_a_file()
     return render(
         "export.html",
@@ -35,6 +40,7 @@ async def export_html(store: Store, rollout: str) -> str:
         store=store.where,
         shown=shown,
         sessions=sessions,
+        gone=gone,
         temporal_ui=None,
         style=style,
         policy=f"default-src 'none'; style-src {source}; base-uri 'none'; form-action 'none'",

@@ -14,12 +14,14 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from rolldock.gateway.session_log import SessionLog
+from rolldock.models.collecting import RecordingDeleted
 from rolldock.models.result import Artifact, AttemptResult, RolloutResult
 from rolldock.models.session import EndReason, Session, TurnClaim, TurnError, TurnReply
 from rolldock.models.spec import ROLLOUT_ID_CHARACTERS
 from rolldock.models.trace import Trace
 from rolldock.results import read_result
 from rolldock.store import keys
+from rolldock.store.recordings import deletion
 from rolldock.store.store import Store
 
 _ATTEMPT: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -104,8 +106,10 @@ class Library:
         return None
 
     async def recorded(self, attempt: str) -> Recorded | None:
-        """What an attempt's session recorded; None: it has none, or that is no attempt's id."""
-        if not _ATTEMPT.fullmatch(attempt):
+        """What an attempt's session recorded; None: it has none (any more), or that is no
+        attempt's id."""
+        # An interrupted delete leaves some records beside its mark: the mark counts.
+        if not _ATTEMPT.fullmatch(attempt) or await self.deleted(attempt) is not None:
             return None
         session = await self._session(attempt)
         sealed = await self._store.get(keys.trace(attempt))
@@ -116,6 +120,10 @@ class Library:
                 return await self._from_log(attempt, session, (_said("the trace", error),))
             return Recorded(trace, session, sealed=True)
         return None if session is None else await self._from_log(attempt, session, ())
+
+    async def deleted(self, attempt: str) -> RecordingDeleted | None:
+        """When an attempt's recording was deleted; None: it was not, or that is no attempt's id."""
+        return await deletion(self._store, attempt) if _ATTEMPT.fullmatch(attempt) else None
 
     async def _session(self, attempt: str) -> Session | None:
         try:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
 from pydantic import JsonValue
+from pydantic_core import from_json, to_json
 
 from rolldock.gateway.dialects.chat_form import REASONING_KEYS, reasoning_text
 from rolldock.models.base import JsonObject
@@ -78,8 +78,8 @@ def read_message(message: JsonValue) -> Said:
 
 
 def pretty(value: JsonValue) -> str:
-    """JSON with one field a line."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    """JSON with one field a line, integers of any length as they are."""
+    return to_json(value, indent=2).decode()
 
 
 def _content(content: JsonValue) -> str:
@@ -122,9 +122,9 @@ def _arguments(written: JsonValue) -> Iterator[Argument]:
             yield Argument("", pretty(written))
         return
     try:
-        read: JsonValue = orjson.loads(written)
-    except orjson.JSONDecodeError:
-        # A model's arguments need not be JSON: they are shown as they came.
+        read: JsonValue = from_json(written, allow_inf_nan=False)
+    except ValueError:
+        # A model's arguments need not be JSON, nor end nesting: they are shown as they came.
         yield Argument("", written)
         return
     if not isinstance(read, dict):
@@ -153,4 +153,4 @@ def _text(value: JsonValue) -> str | None:
 
 
 def _json(value: JsonValue) -> str:
-    return orjson.dumps(value).decode()
+    return to_json(value).decode()

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from rolldock.index.cache import IndexCache
 from rolldock.index.query import Query
-from rolldock.view import listing, places
+from rolldock.view import listing, places, words
 from rolldock.view.library import Library, Recorded
 from rolldock.view.live import LiveSource
 from rolldock.view.rendering import ASSETS, asset, render
@@ -170,6 +170,9 @@ class Pages:
         attempt = request.match_info["attempt"]
         recorded = await self._library.recorded(attempt)
         if recorded is None:
+            deleted = await self._library.deleted(attempt)
+            if deleted is not None:
+                raise missing(f"Of attempt “{attempt}” nothing is left: {words.gone(deleted)}.")
             raise missing(f"No session of attempt “{attempt}” is in this store (any more).")
         return recorded
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from rolldock.models.collecting import RecordingDeleted
 from rolldock.models.failure import Cause
 from rolldock.models.replay import ReplayFrom, ReplayPoint
 from rolldock.models.result import RolloutResult, Stage, Status, StopReason
@@ -118,6 +119,16 @@ def replay(point: ReplayPoint | None) -> str:
     if point.kind is ReplayFrom.TURN:
         return f"a fork: its slots up to {point.turn} answer, then the model"
     return _REPLAYS.get(point.kind, plainly(point.kind))
+
+
+def gone(deleted: RecordingDeleted | None) -> str:
+    """Why a conversation that there was cannot be read; None: nobody noted it."""
+    if deleted is None:
+        return "its recording is not in the store any more"
+    return (
+        f"its recording was deleted after {deleted.after_days:g} days, at "
+        f"{deleted.deleted_at:%Y-%m-%d %H:%M} UTC"
+    )
 
 
 def number(value: float | None) -> str:

@@ -101,7 +101,8 @@ async def put(
     spec = RolloutSpec(
         id=rollout,
         task=TaskRef(name=task, digest=digest),
-        agent=AgentRef(name="bash", env={"KEY": "of-the-agent"}),
+        # A number that only some writers of JSON take.
+        agent=AgentRef(name="bash", env={"KEY": "of-the-agent"}, options={"seed": 2**70}),
         endpoint="scripted",
         experiment="grpo-7",
     )

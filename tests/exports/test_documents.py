@@ -9,8 +9,11 @@ import pytest
 from rolldock.exports.atif import atif
 from rolldock.exports.documents import Format, document
 from rolldock.exports.jsonl import jsonl
-from rolldock.exports.material import Material, read_material
+from rolldock.exports.material import Lack, Material, read_material
 from rolldock.models.base import JsonObject
+from rolldock.models.collecting import RecordingDeleted
+from rolldock.store import keys
+from rolldock.store.recordings import delete_recordings
 from rolldock.store.store import Store
 from tests.exports import filled
 
@@ -73,9 +76,12 @@ async def test_a_trajectory_has_calls_with_what_they_gave(material: Material) ->
     [
         '{"n": 123456789012345678901234}',
         '{"half": "\\ud83d"}',
-        '{"deep": ' + "[" * 400 + "]" * 400 + "}",
+        '{"deep": ' + "[" * 250 + "]" * 250 + "}",
+        '{"deep": ' + "[" * 5000 + "]" * 5000 + "}",
+        '{"n": NaN}',
+        '{"n": 1e999}',
     ],
-    ids=["number", "surrogate", "depth"],
+    ids=["number", "surrogate", "depth", "abyss", "nan", "infinity"],
 )
 async def test_arguments_that_no_document_can_hold_are_kept_as_text(
     material: Material, arguments: str
@@ -121,4 +127,19 @@ async def test_a_rollout_without_a_turn_has_no_document(tmp_path: Path, kind: Fo
     """An agent that called no model leaves nothing to write."""
     store = Store.open(str(tmp_path / "store"))
     await filled.put(store, trace=False)
-    assert await document(store, "grpo-7/12/hello-world/0", kind) == b""
+    assert await document(store, "grpo-7/12/hello-world/0", kind) is Lack.NO_CALL
+
+
+async def test_a_recording_that_is_gone_is_not_taken_for_none(tmp_path: Path) -> None:
+    """A deleted recording, also where the delete was interrupted, and a damaged one have names of
+    their own; the result says that there was one."""
+    store = Store.open(str(tmp_path / "store"))
+    deleted, interrupted, damaged = [await filled.put(store, f"x/{n}") for n in range(3)]
+    await delete_recordings(store, deleted, deleted.ended_at)
+    for result, name in ((interrupted, keys.recording_deleted), (damaged, keys.trace)):
+        attempt = result.attempts[-1].attempt
+        mark = RecordingDeleted(deleted_at=result.ended_at, after_days=0).model_dump_json()
+        await store.delete(name(attempt))
+        await store.create(name(attempt), mark.encode())
+    lacks = [await document(store, f"x/{n}", Format.JSONL) for n in range(3)]
+    assert lacks == [Lack.DELETED, Lack.DELETED, Lack.UNREADABLE]

@@ -13,6 +13,7 @@ from rolldock.cli.filters import Filters
 from rolldock.errors import UsageError
 from rolldock.exports.documents import Format
 from rolldock.models.failure import Failure
+from rolldock.store.recordings import delete_recordings
 from rolldock.store.store import Store
 from tests.exports import filled
 
@@ -140,6 +141,36 @@ async def test_a_freed_artifact_is_counted(
     await export(request(result.rollout, kind=Format.HARBOR, out=tmp_path / "jobs"))
     (missing,) = json.loads(capsys.readouterr().out)["missing"]
     assert missing.endswith("artifacts/report.txt")
+
+
+async def test_deleted_recordings_are_counted_apart(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a file without a byte, nor silence: who has no conversation is said, and why."""
+    gone = await filled.put(store, "x/gone")
+    await filled.put(store, "x/silent", trace=False)
+    await delete_recordings(store, gone, gone.ended_at)
+    both = ("x/gone", "x/silent")
+    out = tmp_path / "out.jsonl"
+    await export(request(*both, kind=Format.JSONL, out=out))
+    told = json.loads(capsys.readouterr().out)
+    assert told["recording_deleted"] == ["x/gone"]
+    assert told["without_turns"] == ["x/silent"]
+    assert (told["rollouts"], told["out"], out.exists()) == (0, None, False)
+    asked = request(*both, kind=Format.JSONL, out=out).model_copy(update={"as_json": False})
+    await export(asked)
+    assert "so " + str(out) + " was not written" in capsys.readouterr().out
+    await export(asked.model_copy(update={"out": None}))
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        "left out, since no model was called: 1; left out, since the recording was deleted: 1\n"
+    )
+    await export(request(*both, kind=Format.HARBOR, out=tmp_path / "jobs"))
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rollouts"], told["recording_deleted"]) == (2, ["x/gone"])
+    await export(request("x/gone", kind=Format.HTML, out=tmp_path / "gone.html"))
+    assert "its recording was deleted after 0 days" in (tmp_path / "gone.html").read_text()
 
 
 async def test_what_is_chosen_has_to_be_said(store: Store, tmp_path: Path) -> None:

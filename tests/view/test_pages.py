@@ -1,6 +1,7 @@
 """The pages as any client gets them: what they say, whom they answer, what they forbid."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,11 +9,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from rolldock.models.replay import ReplayFrom, ReplayPoint
+from rolldock.store.recordings import delete_recordings
 from rolldock.store.store import Store
 from rolldock.trainer.live import LiveRollout
+from rolldock.view.export import export_html
 from rolldock.view.live import OpenAttempt, OpenRollout, Running
 from tests.view.conftest import Site, served
 from tests.view.hostile import HOSTILE, IMAGE, SCRIPT
+from tests.view.records import Talk, assistant, attempt, finish
 from tests.view.shelf import GOOD, LOST, REPLAY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -212,6 +217,32 @@ async def test_what_runs_stands_above(site: Site, tmp_path: Path) -> None:
         page = (await client.get("/rollout/grpo-7/13/fix-parser/0")).text
         assert "Stage: the agent works" in page
         assert f"/trace/{attempt}" in page
+
+
+async def test_a_grade_shows_the_conversation_that_it_graded(tmp_path: Path) -> None:
+    """Its links lead to the origin's session, and its export has it; both say when it is gone."""
+    store = Store.open(str(tmp_path / "store"))
+    talk = Talk(store, "a/b")
+    await talk.open()
+    await talk.say(None, [{"role": "user", "content": "go"}], assistant("as you wish"))
+    trace = await talk.seal()
+    origin = await finish(store, "a/b", [attempt(talk.attempt, trace=trace)])
+    point = ReplayPoint(kind=ReplayFrom.GRADE, attempt=talk.attempt)
+    again = attempt("0b7f2f0e-0000-4000-8000-00000000000c", trace=trace)
+    await finish(store, "a/c", [again], replay_of="a/b", replay=point)
+    place = f"/trace/{talk.attempt}"
+    async with (
+        served(store, tmp_path) as address,
+        httpx.AsyncClient(base_url=address) as client,
+    ):
+        html = (await client.get("/rollout/a/c")).text
+        assert set(re.findall(r'href="(/trace/[^"]*)"', html)) == {place}
+        assert "as you wish" in (await client.get(place)).text
+        assert "as you wish" in await export_html(store, "a/c")
+        await delete_recordings(store, origin, origin.ended_at)
+        gone = await client.get(place)
+        assert (gone.status_code, "was deleted after 0 days" in gone.text) == (404, True)
+        assert "was deleted after 0 days" in await export_html(store, "a/c")
 
 
 async def test_an_empty_store_has_a_page(tmp_path: Path) -> None:

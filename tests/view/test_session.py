@@ -10,6 +10,7 @@ from rolldock.store.store import Store
 from rolldock.view.branches import Tree
 from rolldock.view.conversation import TurnShown, converse
 from rolldock.view.library import Library, Recorded
+from rolldock.view.messages import read_message
 from rolldock.view.session import show_all, show_branch
 from rolldock.view.tokens import tokens_of
 from tests.view.records import Talk, assistant, call, result_of, sampled
@@ -149,6 +150,21 @@ async def test_pages_of_a_long_branch_cut_no_result_off(tmp_path: Path) -> None:
     assert last.calls[0].result is not None
     assert last.calls[0].result.text == "result 49"
     assert first.news == ()
+
+
+async def test_odd_arguments_are_shown() -> None:
+    """Numbers of any length as they were written; what nests without end, or is none, as text."""
+    number = "123456789012345678901234"
+    deep = '{"deep": ' + "[" * 300 + "]" * 300 + "}"
+    for written, name, value in (
+        (f'{{"n": {number}}}', "n", number),
+        (deep, "", deep),
+        ('{"n": NaN}', "", '{"n": NaN}'),
+    ):
+        function: JsonObject = {"name": "bash", "arguments": written}
+        said = read_message(assistant(None, {"id": "a", "function": function}))
+        (argument,) = said.calls[0].arguments
+        assert (argument.name, argument.value) == (name, value)
 
 
 async def test_tokens_have_their_texts_where_the_reply_gave_them(shelf: Shelf) -> None:
