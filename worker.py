@@ -25,7 +25,7 @@ from activities.workspace import WorkspaceActivities
 from rolldock.errors import RolldockError, UsageError
 from rolldock.models import names
 from rolldock.sandbox.client import Sandboxes
-from rolldock.sandbox.jobs import JobWatch
+from rolldock.sandbox.watch import JobWatch
 from rolldock.settings import Settings
 from rolldock.store.deployments import mark_deployment
 from rolldock.store.store import Store

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from activities.tasks import Tasks
 from rolldock.sandbox.client import Sandboxes
-from rolldock.sandbox.jobs import JobWatch
+from rolldock.sandbox.watch import JobWatch
 from rolldock.settings import Settings
 from rolldock.store.store import Store
 

@@ -29,6 +29,7 @@ from rolldock.sandbox.evidence import collect
 from rolldock.sandbox.launch import launch_job
 from rolldock.sandbox.polling import poll
 from rolldock.sandbox.transfer import run_checked
+from rolldock.sandbox.watch import JobWatch
 
 _GRACE_SECONDS: Final = 1
 """Between TERM and KILL."""
@@ -63,7 +64,7 @@ class Tests:
     """
 
     sandboxes: Sandboxes
-    watch: jobs.JobWatch
+    watch: JobWatch
     sandbox_id: str
     task: Task
     run: str

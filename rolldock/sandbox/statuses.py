@@ -13,6 +13,7 @@ from rolldock.errors import StageError, TransientStageError
 from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes
 from rolldock.sandbox.faults import RAISED, is_cancellation, stage_error, status_of
+from rolldock.sandbox.jobs import revive_command
 
 MOST_JOBS: Final = 100
 """The API's limit for one request."""
@@ -24,6 +25,7 @@ Answer: TypeAlias = int | StageError | None
 
 _FOR_ALL: Final = frozenset({None, 401, 402, 408, 429, 502, 503, 504})
 """HTTP statuses (None: no answer) that are no one job's fault: asking for each would be a storm."""
+_REVIVE_SECONDS: Final = 20
 _LOST: Final = ("lost", "without recording")
 """What the provider's word on a job says when no exit code will ever come."""
 
@@ -75,17 +77,36 @@ async def _apart(
 
 async def _explain(
     sandboxes: Sandboxes, job: BackgroundJob, error: Exception, seconds: float
-) -> StageError:
-    """Why a job has no status: its sandbox is gone, it is lost, or nobody can say now."""
+) -> StageError | None:
+    """Why a job has no status: its sandbox is gone, it is lost, or nobody can say now.
+
+    None: it runs, and has a status again.
+    """
     try:
         async with asyncio.timeout(seconds):
             if await sandboxes.status(job.sandbox_id) is None:
                 return await _epitaph(sandboxes, job.sandbox_id)
+            is_lost = str(error).startswith("Background job") and any(
+                word in str(error) for word in _LOST
+            )
+            if is_lost and await _revived(sandboxes, job):
+                return None
     except (StageError, TimeoutError):
         return _no_word(job, error)
-    if str(error).startswith("Background job") and any(word in str(error) for word in _LOST):
+    if is_lost:
         return StageError(Cause.JOB_LOST, f"job {job.job_id}: {error}")
     return TransientStageError(Cause.JOB_LOST, f"job {job.job_id}: {error}")
+
+
+async def _revived(sandboxes: Sandboxes, job: BackgroundJob) -> bool:
+    """Whether a job that is said to be lost lives, and only its files were removed."""
+    found = await sandboxes.run(
+        job.sandbox_id,
+        revive_command(job.job_id),
+        timeout_seconds=_REVIVE_SECONDS,
+        otherwise=Cause.JOB_LOST,
+    )
+    return found.stdout.strip() != ""
 
 
 async def _epitaph(sandboxes: Sandboxes, sandbox_id: str) -> StageError:

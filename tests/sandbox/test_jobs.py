@@ -129,6 +129,7 @@ def test_a_job_has_a_session_and_a_group_of_its_own(job: Job) -> None:
 def test_a_second_launch_is_none(job: Job) -> None:
     """It prints the first one's pid and starts nothing, not even after the job's end."""
     first = job.launch("echo once >> log; sleep 100")
+    assert job.written("log") == "once\n"
     second = job.launch("echo twice >> log")
     assert second.stdout == first.stdout
     bash(jobs.kill_command(job.id, 1))
@@ -275,6 +276,28 @@ def test_stopping_a_job_that_never_was_is_nothing() -> None:
     """No pid, no signal, no output."""
     stopped = bash(jobs.kill_command("00000000", 1))
     assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, "", "")
+
+
+def test_a_job_whose_files_were_removed_is_found_again(job: Job) -> None:
+    """While it lives its pid is written down again, and its exit code is told at its end."""
+    command = f"rm -rf {job.launch_directory} {job.stdout} {job.stderr}; echo gone > log; "
+    job.launch(f"{command} until test -e go; do sleep 0.01; done; exit 3")
+    job.written("log")
+    found = bash(jobs.revive_command(job.id))
+    assert found.stdout.strip() == str(job.pid()), found.stderr
+    assert os.getsid(job.pid()) == job.pid()
+    (job.workdir / "go").touch()
+    assert job.exit_code() == 3
+    until(lambda: bash(jobs.revive_command(job.id)).stdout == "")
+
+
+def test_a_job_whose_files_were_removed_is_stopped_with_its_group(job: Job) -> None:
+    """It is found by its script, not by its pid file; no other process is taken for it."""
+    launched = job.launch(f"rm -rf {job.launch_directory}; echo gone > log; sleep 100")
+    job.written("log")
+    assert bash(jobs.revive_command("00000000")).stdout == ""
+    bash(jobs.kill_command(job.id, 1))
+    assert not lives(int(launched.stdout))
 
 
 def test_a_cleared_job_may_run_again(job: Job) -> None:

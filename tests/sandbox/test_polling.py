@@ -10,8 +10,8 @@ from aiohttp import web
 
 from rolldock.errors import TransientStageError
 from rolldock.sandbox.client import Sandboxes
-from rolldock.sandbox.jobs import JobWatch
 from rolldock.sandbox.polling import poll
+from rolldock.sandbox.watch import JobWatch
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Provider

@@ -9,7 +9,7 @@ from aiohttp import web
 from rolldock.errors import StageError, TransientStageError
 from rolldock.models.failure import Cause
 from rolldock.sandbox.client import Sandboxes
-from rolldock.sandbox.jobs import JobWatch
+from rolldock.sandbox.watch import JobWatch
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Provider

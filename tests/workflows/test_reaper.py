@@ -20,8 +20,8 @@ from rolldock.models.failure import Cause
 from rolldock.models.reaping import SweepRequest, Verdict
 from rolldock.models.result import Stage, Status
 from rolldock.sandbox.client import Sandboxes
-from rolldock.sandbox.jobs import JobWatch
 from rolldock.sandbox.labels import Ownership
+from rolldock.sandbox.watch import JobWatch
 from rolldock.store.store import Store
 from rolldock.trainer.client import Client
 from tests.ended import conversation, end_rollout, spec_of
