@@ -10,7 +10,7 @@ from rolldock.agents.command import COMMAND
 from rolldock.agents.registry import agent_names, agent_of, get_agent
 from rolldock.cli.agent_image import dockerfile_of
 from rolldock.cli.asked_agent import asked_agent
-from rolldock.cli.console import cells, console, table
+from rolldock.cli.console import cells, print_table, table
 from rolldock.cli.install import install_agent, is_installed
 from rolldock.cli.stack.home import local_store
 from rolldock.errors import UsageError
@@ -69,7 +69,7 @@ async def ls() -> int:
     pinned = {(agent.name, agent.version) for agent in known}
     for name, version in sorted({(one.build.name, one.build.version) for one in pushed} - pinned):
         made.add_row(*cells(name, version, None, None, _machines(pushed, name, version)))
-    console().print(made)
+    print_table(made)
     return 0
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -25,7 +26,7 @@ def console(*, stderr: bool = False) -> Console:
 def table(columns: Iterable[str], numbers: Iterable[str] = ()) -> Table:
     """An empty table; the columns in `numbers` are set right.
 
-    Where the terminal is narrow, cells fold; nothing is left out.
+    Where the terminal is narrow, texts fold; numbers stay whole (`print_table`).
     """
     right = set(numbers)
     made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
@@ -35,8 +36,24 @@ def table(columns: Iterable[str], numbers: Iterable[str] = ()) -> Table:
             justify="right" if column in right else "left",
             min_width=max(len(word) for word in column.split()),
             overflow="fold",
+            no_wrap=column in right,
         )
     return made
+
+
+def print_table(made: Table, out: Console | None = None) -> None:
+    """Print a table, nothing left out: where it cannot be as narrow as the terminal, lines wrap."""
+    out = out or console()
+    columns = [[cell_len(str(cell)) for cell in column.cells] for column in made.columns]
+    least = [
+        max([column.min_width or 0, *(lengths if column.no_wrap else ())])
+        for column, lengths in zip(made.columns, columns, strict=True)
+    ]
+    terminal = out.width
+    # One character stands between two columns. A console cuts what is wider than itself.
+    out.width = max(terminal, sum(least) + len(least))
+    out.print(made, crop=False)
+    out.width = terminal
 
 
 def cells(*values: object) -> list[Text]:

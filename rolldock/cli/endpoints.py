@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from rolldock.cli.connection import connected
-from rolldock.cli.console import cells, console, table
+from rolldock.cli.console import cells, print_table, table
 from rolldock.cli.keys import read_key
 from rolldock.models.endpoint import Endpoint, EngineMode, IdsFrom, LogprobsMode
 from rolldock.trainer.adding import check_tokens_mode
@@ -97,7 +97,7 @@ async def ls(*, as_json: bool) -> int:
                 _token_ids(endpoint),
             )
         )
-    console().print(made)
+    print_table(made)
     return 0
 
 

@@ -1,27 +1,23 @@
 """The rollouts of one `rolldock run`: started, shown while they go on, their results printed."""
 
 import asyncio
-import re
 import secrets
 import sys
 from contextlib import aclosing
-from typing import Final
 
 import typer
 
 from rolldock.cli.connection import connected
-from rolldock.cli.console import console
+from rolldock.cli.console import print_table
 from rolldock.cli.perform import complain
 from rolldock.cli.progress import Progress
 from rolldock.cli.results import results_table
-from rolldock.cli.run import Prepared
+from rolldock.cli.run import Prepared, in_an_id
 from rolldock.cli.sandboxes import check_sandbox_api
 from rolldock.harbor.task import Task
 from rolldock.models.result import RolloutResult, Status
 from rolldock.models.spec import Delivery, Purpose, RolloutSpec, Sampling
 from rolldock.trainer.client import Client
-
-_NOT_IN_AN_ID: Final = re.compile(r"[^A-Za-z0-9._/@-]+")
 
 
 async def follow(prepared: Prepared) -> int:
@@ -45,17 +41,19 @@ async def follow(prepared: Prepared) -> int:
                 api_key=prepared.api_key,
             )
         tasks = [await client.add_task(directory) for directory in request.tasks]
-        specs = await _specs(client, prepared, tasks)
-        results = await _run(client, prepared, specs)
+        run_id = request.run_id or secrets.token_hex(4)
+        specs = await _specs(client, prepared, tasks, run_id)
+        results = await _run(client, prepared, specs, run_id)
     if not request.as_json:
-        console().print(results_table(results))
+        print_table(results_table(results))
         _report_failures(results)
     return 0 if all(result.status is Status.COMPLETED for result in results) else 1
 
 
-async def _specs(client: Client, prepared: Prepared, tasks: list[Task]) -> list[RolloutSpec]:
+async def _specs(
+    client: Client, prepared: Prepared, tasks: list[Task], run_id: str
+) -> list[RolloutSpec]:
     request = prepared.request
-    run_id = request.run_id or secrets.token_hex(4)
     return [
         await client.spec(
             task,
@@ -64,7 +62,7 @@ async def _specs(client: Client, prepared: Prepared, tasks: list[Task]) -> list[
             agent_options=prepared.agent.options,
             agent_env=prepared.agent.env,
             endpoint=prepared.endpoint,
-            id=f"{request.experiment}/{_in_an_id(task.name)}/{request.agent}/{run_id}/{sample}",
+            id=f"{request.experiment}/{in_an_id(task.name)}/{request.agent}/{run_id}/{sample}",
             image=request.image,
             limits={"max_turns": request.max_turns, "agent_seconds": request.timeout_seconds},
             experiment=request.experiment,
@@ -80,11 +78,9 @@ async def _specs(client: Client, prepared: Prepared, tasks: list[Task]) -> list[
     ]
 
 
-def _in_an_id(name: str) -> str:
-    return _NOT_IN_AN_ID.sub("-", name)
-
-
-async def _run(client: Client, prepared: Prepared, specs: list[RolloutSpec]) -> list[RolloutResult]:
+async def _run(
+    client: Client, prepared: Prepared, specs: list[RolloutSpec], run_id: str
+) -> list[RolloutResult]:
     request = prepared.request
     order = {spec.id: place for place, spec in enumerate(specs)}
     results: list[RolloutResult] = []
@@ -100,18 +96,19 @@ async def _run(client: Client, prepared: Prepared, specs: list[RolloutSpec]) -> 
                     typer.echo(result.model_dump_json())
                     sys.stdout.flush()
     except asyncio.CancelledError:
-        _say_how_to_go_on([spec.id for spec in specs], {result.rollout for result in results})
+        # They are started in this order, so many at once.
+        begun = [spec.id for spec in specs[: len(results) + request.max_in_flight]]
+        _say_how_to_go_on(run_id, begun, {result.rollout for result in results})
         raise
     return sorted(results, key=lambda result: order[result.rollout])
 
 
-def _say_how_to_go_on(ids: list[str], done: set[str]) -> None:
-    left = [identity for identity in ids if identity not in done]
+def _say_how_to_go_on(run_id: str, begun: list[str], done: set[str]) -> None:
+    left = [identity for identity in begun if identity not in done]
     if not left:
         return
-    part = left[0].rsplit("/", 2)[1]
     complain(f"those of {len(left)} rollouts that were started go on without this command")
-    complain(f"  to wait for them again: the same command with --id {part}")
+    complain(f"  to wait for them again: the same command with --id {run_id}")
     complain(f"  to end them: rolldock cancel {' '.join(left)}")
 
 

@@ -11,8 +11,9 @@ import typer
 from rich.filesize import decimal
 from rich.table import Table
 
+from rolldock.cli.asking import confirm
 from rolldock.cli.connection import connected
-from rolldock.cli.console import cells, console, table
+from rolldock.cli.console import cells, print_table, table
 from rolldock.cli.perform import complain
 from rolldock.cli.text import plain
 from rolldock.errors import UsageError
@@ -100,14 +101,14 @@ def _agreed(found: Collection, command: GcCommand) -> bool:
         return False
     if command.yes or not sys.stdin.isatty():
         return True
-    asked = typer.confirm("Delete them for good?", err=True)
+    asked = confirm("Delete them for good?")
     if not asked:
         complain("nothing was deleted")
     return asked
 
 
 def _show(found: Collection, store: str) -> None:
-    console().print(_holdings(found))
+    print_table(_holdings(found))
     typer.echo(f"store: {store}")
     since = f"{found.blobs_before:%Y-%m-%d %H:%M} UTC"
     recordings, n_rollouts = _size(found.recordings), len(found.recordings)

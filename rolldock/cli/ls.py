@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from rolldock.cli.connection import connected
-from rolldock.cli.console import cells, console, number, seconds, table
+from rolldock.cli.console import cells, number, print_table, seconds, table
 from rolldock.cli.filters import RUNNING, Filters
 from rolldock.models.base import Contract
 from rolldock.models.result import IndexEntry
@@ -68,7 +68,7 @@ async def ls(
         for entry in listing.ended:
             typer.echo(entry.model_dump_json())
     else:
-        console().print(_table(listing))
+        print_table(_table(listing))
     if listing.more:
         typer.echo(listing.more, err=as_json)
     return 0

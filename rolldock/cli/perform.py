@@ -70,7 +70,7 @@ def _code_of(action: Coroutine[object, object, int]) -> int:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return asyncio.run(action)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except RolldockError as error:
         complain(str(error))

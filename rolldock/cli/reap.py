@@ -4,7 +4,7 @@ import typer
 from rich.table import Table
 
 from rolldock.cli.connection import connected
-from rolldock.cli.console import cells, console, table
+from rolldock.cli.console import cells, print_table, table
 from rolldock.cli.text import plain
 from rolldock.models.reaping import SweepReport, SweptSandbox
 from rolldock.sandbox.reaping import count_words
@@ -37,7 +37,7 @@ def judged_table(swept: tuple[SweptSandbox, ...] | list[SweptSandbox]) -> Table:
 
 def _print(report: SweepReport) -> None:
     if report.swept:
-        console().print(judged_table(report.swept))
+        print_table(judged_table(report.swept))
     typer.echo(f"sandboxes of this deployment: {count_words(report.counts) or 'none'}")
     if report.dry_run:
         typer.echo("dry run: nothing was deleted or written")

@@ -10,8 +10,9 @@ import typer
 from pydantic import ValidationError
 from rich.table import Table
 
+from rolldock.cli.asking import confirm
 from rolldock.cli.connection import connected
-from rolldock.cli.console import cells, console, number, seconds, table
+from rolldock.cli.console import cells, number, print_table, seconds, table
 from rolldock.cli.filters import Filters
 from rolldock.cli.perform import FAILED, complain
 from rolldock.cli.progress import Progress
@@ -187,7 +188,7 @@ async def _found(client: Client, command: ReplayCommand) -> list[str]:
         return found
     times = f" {command.n} times each" if command.n > 1 else ""
     asked = f"Replay {len(found)} rollouts{times} ({words}) from {command.take_up}?"
-    if not typer.confirm(asked, err=True):
+    if not confirm(asked):
         complain("nothing was started")
         return []
     return found
@@ -204,7 +205,7 @@ def _show_plan(specs: Iterable[RolloutSpec], *, as_json: bool) -> None:
         slot = None if point is None else point.turn
         attempt = None if point is None else point.attempt
         made.add_row(*cells(spec.id, spec.replay_of, attempt, slot, spec.sampling.seed))
-    console().print(made)
+    print_table(made)
     typer.echo("dry run: nothing was started")
 
 
@@ -232,7 +233,7 @@ async def _follow(
                 typer.echo(result.model_dump_json())
                 sys.stdout.flush()
     if not command.as_json:
-        console().print(await _table(client, results))
+        print_table(await _table(client, results))
         for result in results:
             if result.failure is not None:
                 complain(f"{result.rollout}: {result.failure.message}")

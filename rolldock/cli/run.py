@@ -1,6 +1,8 @@
 """`rolldock run`: what can be said of the command itself, before any server is needed."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field
 
@@ -12,6 +14,8 @@ from rolldock.errors import UsageError
 from rolldock.harbor.task import read_task
 from rolldock.models.base import Contract
 from rolldock.models.spec import AgentRef, Delivery
+
+_NOT_IN_AN_ID: Final = re.compile(r"[^A-Za-z0-9._/@-]+")
 
 
 class RunRequest(Contract):
@@ -85,16 +89,22 @@ def _prepare(request: RunRequest) -> Prepared:
 
 
 def _check_names(tasks: tuple[Path, ...]) -> None:
-    """Read every task; their names are parts of ids, so that no two may be the same."""
+    """Read every task; their names are parts of ids, where no two may be the same."""
     named: dict[str, Path] = {}
     for directory in tasks:
-        name = read_task(directory).name
+        name = in_an_id(read_task(directory).name)
         if name in named:
             raise UsageError(
-                f"{named[name]} and {directory} are both task {name!r}, and their rollouts would "
-                "have the same ids: run them one after the other, or use -n for more of one task"
+                f"{named[name]} and {directory} are both {name!r} in an id, and their rollouts "
+                "would have the same ids: run them one after the other under another --id, or use "
+                "-n for more of one task"
             )
         named[name] = directory
+
+
+def in_an_id(name: str) -> str:
+    """A task's name as a part of its rollouts' ids."""
+    return _NOT_IN_AN_ID.sub("-", name)
 
 
 def _endpoint_name(request: RunRequest, agent: Agent) -> str | None:
@@ -102,6 +112,13 @@ def _endpoint_name(request: RunRequest, agent: Agent) -> str | None:
         return None
     if request.model_url is not None and request.model is None:
         raise UsageError("--model-url needs --model NAME: the model's name at that server")
+    if request.model_url is None and request.api_key_env is not None:
+        raise UsageError("--api-key-env needs --model-url URL: the server that the key is for")
+    if request.model_url is None and request.endpoint is not None and request.model is not None:
+        raise UsageError(
+            f"--endpoint {request.endpoint} has its model: leave out --model {request.model}, or "
+            "give --model-url URL to add the endpoint anew"
+        )
     name = request.endpoint or request.model
     if name is None:
         raise UsageError(

@@ -11,7 +11,7 @@ from typing import Final
 import typer
 
 from rolldock.cli.connection import connected
-from rolldock.cli.console import cells, console, table
+from rolldock.cli.console import cells, print_table, table
 from rolldock.cli.reap import judged_table
 from rolldock.cli.text import plain
 from rolldock.errors import StageError, UnavailableError
@@ -38,7 +38,7 @@ async def sandboxes(*, as_json: bool) -> int:
             *cells(sandbox.id, sandbox.status, _whose(found), owner.rollout, owner.run),
             *cells(owner.attempt, f"{sandbox.created_at:%Y-%m-%d %H:%M:%S}"),
         )
-    console().print(made)
+    print_table(made)
     return 0
 
 
@@ -53,7 +53,7 @@ async def leaked(*, as_json: bool) -> int:
         for one in found:
             typer.echo(one.model_dump_json())
     elif found:
-        console().print(judged_table(found))
+        print_table(judged_table(found))
     else:
         typer.echo("no sandbox of this deployment is leaked")
     return 1 if found else 0

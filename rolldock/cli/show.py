@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rolldock.cli.connection import connected
-from rolldock.cli.console import cells, console, number, seconds, table
+from rolldock.cli.console import cells, console, number, print_table, seconds, table
 from rolldock.cli.show_replays import origin_lines, replays_table
 from rolldock.cli.text import plain
 from rolldock.models.result import Artifact, AttemptResult, RolloutResult, Stage
@@ -40,7 +40,7 @@ async def show(rollout: str, *, as_json: bool) -> int:
             _show_result(out, result, client.store.where, origin)
         if replays is not None:
             out.print()
-            out.print(replays)
+            print_table(replays, out)
         _link(out, client.settings.temporal_ui, client.settings.temporal_namespace, rollout)
     sys.stdout.flush()
     return 0
@@ -103,12 +103,12 @@ def _show_attempt(out: Console, attempt: AttemptResult, store: str) -> None:
     for stage in Stage:
         if stage in attempt.timings:
             stages.add_row(*cells(stage, seconds(attempt.timings[stage])))
-    out.print(stages)
+    print_table(stages, out)
     if attempt.artifacts:
         logs = table(("log", "bytes", "where"), numbers=("bytes",))
         for artifact in attempt.artifacts:
             logs.add_row(*cells(artifact.name, artifact.n_bytes, _where(artifact, store)))
-        out.print(logs)
+        print_table(logs, out)
 
 
 def _where(artifact: Artifact, store: str) -> str:

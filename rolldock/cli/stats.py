@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from rolldock.cli.connection import connected
-from rolldock.cli.console import cells, console, number, seconds, table
+from rolldock.cli.console import cells, number, print_table, seconds, table
 from rolldock.cli.filters import Filters
 from rolldock.errors import UsageError
 from rolldock.index.stats import GROUPINGS, Stats, count
@@ -54,7 +54,7 @@ async def stats(
         for row in rows:
             typer.echo(row.model_dump_json())
     else:
-        console().print(_table(rows, by, ks))
+        print_table(_table(rows, by, ks))
     return 0
 
 

@@ -6,6 +6,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
+from rolldock.errors import UsageError
+
 _SEGMENT_CHARACTERS: Final = 200
 """File systems take 255 bytes for a name, and the store adds a few while it writes one."""
 _DIGEST_CHARACTERS: Final = 32
@@ -16,7 +18,12 @@ def segment(name: str) -> str:
     """A name as one path segment: percent-encoded; a long one is cut and ends in `~` and a digest.
 
     No rollout id and no name holds `~`, so no two of them share a segment.
+
+    Raises:
+        UsageError: it is empty.
     """
+    if not name:
+        raise UsageError("'' is no id and no name: give the one that is meant, see `rolldock ls`")
     encoded = quote(name, safe="")
     if len(encoded) <= _SEGMENT_CHARACTERS:
         return encoded

@@ -9,6 +9,7 @@ from pydantic import Field
 from rolldock.errors import UsageError
 from rolldock.models.base import Contract
 from rolldock.models.endpoint import Endpoint, EngineMode, IdsFrom, LogprobsMode
+from rolldock.models.spec import NAME_CHARACTERS
 from rolldock.store import endpoints
 from rolldock.store.store import Store
 from rolldock.trainer.native_probe import probe_native
@@ -43,8 +44,14 @@ async def add_endpoint(store: Store, secret: bytes, name: str, asked: EndpointRe
     An endpoint that is paused stays paused. Without a policy version the same model keeps its own.
 
     Raises:
-        UsageError: the server refuses, answers 401, or does not speak the protocol.
+        UsageError: the name has other characters than names may have; the server refuses, answers
+            401, or does not speak the protocol.
     """
+    if not NAME_CHARACTERS.fullmatch(name):
+        raise UsageError(
+            f"endpoint {name!r}: a name has 1 to 128 of A-Z a-z 0-9 . _ / : @ + -: choose one, "
+            "for `rolldock run` by --endpoint, whatever the model is called"
+        )
     chosen = await _tokenizer(asked)
     probed = await _probed(asked, chosen)
     current = await endpoints.newest(store, name)

@@ -142,6 +142,25 @@ async def test_unknown_rollouts_are_named(client: Client) -> None:
         await cancel.cancel(["no/one"])
 
 
+async def test_an_unknown_rollout_keeps_no_other_from_its_cancel(
+    client: Client, say: "Say"
+) -> None:
+    """Those that there are are cancelled; then the unknown ones are named."""
+    task = ROOT / "tests" / "tasks" / "long-wait"
+    spec = await client.spec(task, agent="bash", endpoint="scripted")
+    handle = await client.start(spec)
+    with pytest.raises(UsageError, match="no rollout 'no/one'"):
+        await say(cancel.cancel(["no/one", handle.id]))
+    assert (await handle.result()).status is Status.CANCELLED
+
+
+async def test_an_endpoint_name_that_cannot_be_is_refused(client: Client) -> None:
+    """Before any server is asked."""
+    nowhere = "http://127.0.0.1:1/v1"
+    with pytest.raises(UsageError, match="'my model': a name has"):
+        await endpoints.add("my model", url=nowhere, model="m", api_key_env=None, mode="chat")
+
+
 async def test_endpoints_are_added_and_listed(client: Client, stack: Stack, say: "Say") -> None:
     """`endpoint add` asks the server first; `endpoint ls` shows the newest version and no key."""
     url = stack.scripted_url

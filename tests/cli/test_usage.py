@@ -76,7 +76,26 @@ def test_empty_id(rolldock: Rolldock) -> None:
 def test_unset_key_variable(rolldock: Rolldock) -> None:
     """The variable with the key is read here, and named when it is not set."""
     arguments = ("run", HELLO, "--agent", "bash", "--model", "m", "--api-key-env", "NO_SUCH_KEY")
-    assert "NO_SUCH_KEY" in one_line(rolldock(*arguments))
+    assert "--model-url" in one_line(rolldock(*arguments))
+    served = (*arguments, "--model-url", "http://127.0.0.1:1/v1")
+    assert "NO_SUCH_KEY" in one_line(rolldock(*served))
+
+
+def test_a_model_that_would_be_ignored(rolldock: Rolldock) -> None:
+    """An endpoint has its model: another one beside it is refused, not passed over."""
+    arguments = ("run", HELLO, "--agent", "bash", "--endpoint", "scripted", "--model", "other")
+    said = one_line(rolldock(*arguments))
+    assert "scripted" in said
+    assert "leave out --model other" in said
+
+
+def test_names_that_are_one_in_an_id(rolldock: Rolldock, tmp_path: Path) -> None:
+    """Names that differ only in what no id can hold would share rollout ids."""
+    tasks = [tmp_path / name for name in ("my task", "my-task")]
+    for task in tasks:
+        shutil.copytree(HELLO, task)
+    said = one_line(rolldock("run", *tasks, "--agent", "oracle"))
+    assert all(str(task) in said for task in tasks)
 
 
 @pytest.mark.parametrize("option", ["colour", "colour=red"])
@@ -104,6 +123,12 @@ def test_temporal_not_running(rolldock: Rolldock, arguments: tuple[str, ...]) ->
     assert done.stderr.count("\n") == 1, done.stderr
     assert NOWHERE in done.stderr
     assert "rolldock up" in done.stderr
+
+
+def test_a_terminal_without_the_characters(rolldock: Rolldock) -> None:
+    """What it cannot show is written out; the command does not end for it."""
+    said = one_line(rolldock("run", "✓", "--agent", "oracle", PYTHONIOENCODING="latin-1"))
+    assert "\\u2713" in said
 
 
 def test_gateway_without_secret(rolldock: Rolldock, home: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rolldock.errors import UsageError
 from rolldock.store import keys
 from rolldock.store.store import Store
 
@@ -15,7 +16,10 @@ LONGEST = "/".join("a" for _ in range(100))
 """A rollout id with as many slashes as there can be."""
 
 
-@given(st.text(ID_CHARACTERS, max_size=200), st.text(ID_CHARACTERS, max_size=200))
+@given(
+    st.text(ID_CHARACTERS, min_size=1, max_size=200),
+    st.text(ID_CHARACTERS, min_size=1, max_size=200),
+)
 def test_two_ids_never_share_a_segment(one: str, other: str) -> None:
     """Encoding keeps ids apart."""
     assert (keys.segment(one) == keys.segment(other)) == (one == other)
@@ -60,3 +64,9 @@ def test_the_index_has_days_in_utc() -> None:
     """A result of the small hours elsewhere belongs to the day that it is in UTC."""
     moment = datetime(2026, 1, 2, 3, 0, tzinfo=timezone(timedelta(hours=9)))
     assert keys.index(moment, "e", "r") == "index/2026-01-01/e/r"
+
+
+def test_an_empty_id_is_refused() -> None:
+    """As the caller's mistake: nothing can be stored or found under it."""
+    with pytest.raises(UsageError, match="no id"):
+        keys.segment("")
