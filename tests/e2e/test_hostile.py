@@ -95,6 +95,15 @@ async def test_an_agent_that_wrecks_its_place_is_graded_once(stack: Stack, clien
     await assert_nothing_left(stack, client, result.rollout)
 
 
+async def test_an_agent_and_tests_that_empty_tmp_are_not_lost(stack: Stack, client: Client) -> None:
+    """Each goes on until its pid is written down again; neither is run a second time."""
+    result = await run(client, "agent-empties-tmp", limits={"agent_seconds": 60})
+    assert (result.status, result.reward) == (Status.COMPLETED, 1.0), result.failure
+    assert result.stop_reason is StopReason.AGENT_COMPLETED
+    assert len(result.attempts) == 1
+    await assert_nothing_left(stack, client, result.rollout)
+
+
 async def test_a_variable_that_the_tests_lack_is_missed_before_the_agent_works(
     client: Client,
 ) -> None:
