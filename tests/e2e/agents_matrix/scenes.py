@@ -11,7 +11,10 @@ from typing import Final
 
 from rolldock.models.result import StopReason
 from rolldock.models.spec import Purpose, Sampling
-from tests.e2e.runs import HELLO, LONG_WAIT
+from tests.e2e.runs import HELLO, LONG_WAIT, TASKS
+
+KEYS_OF_ITS_OWN: Final = TASKS / "keys-of-its-own"
+"""Its environment has keys and addresses of other model servers, which no agent may use."""
 
 FORMATS: Final = ("anthropic.messages", "openai.responses")
 """What the scripted server speaks beside chat completions."""
@@ -46,6 +49,7 @@ class Scene:
 
 SCENES: Final = {
     "solved": Scene(),
+    "task with keys": Scene(task=KEYS_OF_ITS_OWN),
     "failed": Scene(endpoint="matrix-wrong", reward=0.0),
     "budget reached": Scene(limits={"max_turns": 2}, stop_reason=StopReason.MAX_TURNS, n_turns=2),
     "model error, lasting": Scene(

@@ -110,7 +110,10 @@ def check(played: Played, agent: Agent) -> None:
 async def test_every_scene_ends_as_it_should(
     client: Client, agent: Agent, played: Mapping[str, Played], name: str
 ) -> None:
-    """Solved, failed, out of turns, refused by its model, refused twice, translated to chat."""
+    """Solved, failed, out of turns, refused by its model, refused twice, translated to chat.
+
+    Other servers' keys and addresses in the task's environment change nothing.
+    """
     check(played[name], agent)
     assert await alive(client, played[name].result.rollout) == []
 
