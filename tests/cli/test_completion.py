@@ -104,9 +104,13 @@ def test_completion_loads_nothing_heavy(rolldock: Rolldock, cached: Path) -> Non
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_shell_has_its_script(rolldock: Rolldock, shell: str) -> None:
-    """`--show-completion` prints what a shell has to load."""
-    done = rolldock("--show-completion", shell)
+@pytest.mark.parametrize(
+    ("shell", "loaded_by"),
+    [("bash", "complete -o"), ("zsh", "compdef"), ("fish", "complete --command rolldock")],
+)
+def test_each_shell_has_its_script(rolldock: Rolldock, shell: str, loaded_by: str) -> None:
+    """It is printed for the shell that is named, whichever started the command."""
+    done = rolldock(_ROLLDOCK_COMPLETE=f"source_{shell}")
     assert done.returncode == 0, done.stderr
-    assert "_ROLLDOCK_COMPLETE" in done.stdout or "_rolldock_completion" in done.stdout
+    assert loaded_by in done.stdout
+    assert "_ROLLDOCK_COMPLETE" in done.stdout
