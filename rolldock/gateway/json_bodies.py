@@ -135,8 +135,13 @@ def describe(
 ) -> Body:
     """The stored form of a body: its fields without those kept apart, and how to rebuild it."""
     return Body(
-        fields={key: None if key in apart else item for key, item in value.items()},
+        fields=without(value, apart),
         encoding=encoding or encoding_of(value, raw),
         digest=hashlib.sha256(raw).hexdigest(),
         n_bytes=len(raw),
     )
+
+
+def without(value: JsonObject, apart: Collection[str]) -> JsonObject:
+    """An object with null for the fields that are kept apart, each key in its place."""
+    return {key: None if key in apart else item for key, item in value.items()}

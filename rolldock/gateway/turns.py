@@ -15,7 +15,7 @@ from rolldock.gateway.dialects.base import AgentRequest, Dialect
 from rolldock.gateway.engine_tokens import EngineTokens, TokenPrefixes, without_ids
 from rolldock.gateway.engines import generate
 from rolldock.gateway.engines.base import Exchange
-from rolldock.gateway.json_bodies import CHAT_APART, describe, encode
+from rolldock.gateway.json_bodies import CHAT_APART, describe, encode, without
 from rolldock.gateway.place import CallPlace
 from rolldock.models.base import JsonObject
 from rolldock.models.endpoint import Endpoint
@@ -48,9 +48,7 @@ def build_turn(
     request, completion = place.request, exchange.completion
     endpoint, through = exchange.target.endpoint, dialect.passes_through
     received = _received(request, place.placement)
-    # What goes through keeps the style of the agent; what we write has our own.
-    style = None if through else Encoding.COMPACT
-    sent = describe(exchange.sent, exchange.sent_raw, style, exchange.sent_apart)
+    sent = _sent(exchange)
     tokens, reply = _reply(exchange, prefixes)
     turn = Turn(
         slot=place.slot,
@@ -86,8 +84,8 @@ def build_turn(
     if through or exchange.tail is None:
         digest = hashlib.sha256(rendered).hexdigest()
         turn = turn.model_copy(update={"delivered_digest": digest})
-    bodies = ((sent, exchange.sent_raw), (reply, exchange.reply_raw))
-    blobs = [raw for body, raw in bodies if body.encoding is Encoding.BLOB]
+    bodies = ((sent, exchange.sent_body.kept), (reply, exchange.reply_raw))
+    blobs = [raw for body, raw in bodies if raw is not None and body.encoding is Encoding.BLOB]
     return BuiltTurn(turn, (*blobs, *received.blobs), rendered)
 
 
@@ -184,6 +182,19 @@ def _received(request: AgentRequest, placement: Placement) -> _Received:
     if request.received.encoding is Encoding.BLOB:
         keep(request.raw)
     return _Received(native, tools_digest, tuple(blobs.values()))
+
+
+def _sent(exchange: Exchange) -> Body:
+    """The body that was sent: in the agent's style where it was passed through, else in our own."""
+    sent, apart = exchange.sent_body, exchange.sent_apart
+    if sent.kept is not None:
+        return describe(exchange.sent, sent.kept, apart=apart)
+    return Body(
+        fields=without(exchange.sent, apart),
+        encoding=Encoding.COMPACT,
+        digest=sent.digest,
+        n_bytes=sent.n_bytes,
+    )
 
 
 def _reply(exchange: Exchange, prefixes: TokenPrefixes) -> tuple[Tokens | None, Body]:

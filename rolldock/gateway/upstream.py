@@ -6,7 +6,6 @@ count, neither for the deadline nor for a stall. What bodies mean is not known h
 """
 
 import asyncio
-import io
 import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
@@ -17,6 +16,7 @@ import aiohttp
 from rolldock.errors import RolldockError
 from rolldock.gateway.endpoints import Target
 from rolldock.gateway.json_bodies import BodyError, parse_object
+from rolldock.gateway.outgoing import Outgoing
 from rolldock.models.base import JsonObject
 
 _log = logging.getLogger(__name__)
@@ -26,8 +26,6 @@ _LAST_DELAY_SECONDS: Final = 15.0
 _LONGEST_RETRY_AFTER_SECONDS: Final = 60.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
 _CHUNK_BYTES: Final = 64 * 1024
-_LARGE_BYTES: Final = 1024 * 1024
-"""From here on a body is written in pieces, so that the event loop goes on meanwhile."""
 _KEPT_BYTES: Final = 64 * 1024
 """Of an error body: it is recorded and passed on."""
 
@@ -167,7 +165,7 @@ class Upstream:
             raise limit.exceeded from None
 
     async def post(
-        self, target: Target, url: str, body: bytes, headers: Mapping[str, str]
+        self, target: Target, url: str, body: Outgoing, headers: Mapping[str, str]
     ) -> bytes:
         """One request whose reply comes whole.
 
@@ -178,7 +176,7 @@ class Upstream:
         return b"".join(chunks)
 
     async def stream(
-        self, target: Target, url: str, body: bytes, headers: Mapping[str, str]
+        self, target: Target, url: str, body: Outgoing, headers: Mapping[str, str]
     ) -> AsyncGenerator[bytes]:
         """One request whose reply is read as it comes; `headers`: the key, which call it is.
 
@@ -188,9 +186,8 @@ class Upstream:
         try:
             async with self._http.post(
                 url,
-                data=body if len(body) < _LARGE_BYTES else io.BytesIO(body),
+                data=body,
                 headers={
-                    "Content-Type": "application/json",
                     "Accept-Encoding": "identity",
                     **headers,
                 },

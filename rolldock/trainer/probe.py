@@ -72,12 +72,11 @@ class _Server:
         target = f"{self.base}{_CHAT_PATH}"
         return await ask(self.client, target, body, f"check the URL, {_URL_ENDS}")
 
-    async def own(self, path: str, body: bytes) -> bytes:
+    async def own(self, path: str, body: JsonObject) -> bytes:
         """POST to one of llama.cpp's own paths."""
         response = await self.client.post(
             f"{server_root(self.base)}{path}",
-            content=body,
-            headers={"content-type": "application/json"},
+            json=body,
         )
         if response.is_error:
             raise NoTokensError(f"{path} answered {response.status_code}")

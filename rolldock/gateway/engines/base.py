@@ -12,6 +12,7 @@ from rolldock.gateway.dialects.base import Dialect
 from rolldock.gateway.endpoints import Target
 from rolldock.gateway.engine_tokens import EngineTokens, TokenPrefixes
 from rolldock.gateway.json_bodies import CHAT_APART
+from rolldock.gateway.outgoing import Outgoing
 from rolldock.gateway.place import CallPlace
 from rolldock.gateway.relay import Relay
 from rolldock.gateway.upstream import TryFailedError, Upstream
@@ -40,7 +41,7 @@ class Exchange:
 
     target: Target
     sent: JsonObject
-    sent_raw: bytes
+    sent_body: Outgoing
     reply_raw: bytes
     completion: Completion
     sampling: JsonObject

@@ -3,8 +3,6 @@
 from contextlib import aclosing
 from typing import Final
 
-import orjson
-
 from rolldock.gateway.completions import (
     NotACompletionError,
     body_to_send,
@@ -19,6 +17,7 @@ from rolldock.gateway.engines.base import Engine, EngineCall, Exchange, fitting,
 from rolldock.gateway.engines.chat_tokens import TokenReader, token_reader
 from rolldock.gateway.json_bodies import BodyError, parse
 from rolldock.gateway.neutral_sampling import neutral
+from rolldock.gateway.outgoing import written_by_us
 from rolldock.gateway.relay import Relay
 from rolldock.gateway.sse import EventReader
 from rolldock.models.base import JsonObject
@@ -55,9 +54,9 @@ class ChatEngine(Engine):
 async def _whole(
     target: Target, call: EngineCall, reader: TokenReader, sent: JsonObject
 ) -> Exchange:
-    url, raw = f"{target.base_url}{PATH}", orjson.dumps(sent)
+    url, body = f"{target.base_url}{PATH}", await written_by_us(sent)
     headers = {**target.bearer, **call.place.headers}
-    reply_raw = await call.upstream.post(target, url, raw, headers)
+    reply_raw = await call.upstream.post(target, url, body, headers)
     try:
         completion = read_completion(await parse(reply_raw))
     except (BodyError, NotACompletionError) as error:
@@ -66,7 +65,7 @@ async def _whole(
     return Exchange(
         target=target,
         sent=sent,
-        sent_raw=raw,
+        sent_body=body,
         reply_raw=reply_raw,
         completion=completion,
         sampling=effective_sampling(sent),
@@ -77,12 +76,12 @@ async def _whole(
 
 async def _streamed(target: Target, call: EngineCall, relay: Relay, sent: JsonObject) -> Exchange:
     """Pass events on as they come; what the agent has seen cannot be asked for again."""
-    url, place, raw = f"{target.base_url}{PATH}", call.place, orjson.dumps(sent)
+    url, place, body = f"{target.base_url}{PATH}", call.place, await written_by_us(sent)
     reader, received = EventReader(), bytearray()
     live = call.dialect.live(place.request, place.attempt, place.slot)
     headers = {**target.bearer, **place.headers}
     try:
-        async with aclosing(call.upstream.stream(target, url, raw, headers)) as pieces:
+        async with aclosing(call.upstream.stream(target, url, body, headers)) as pieces:
             async for piece in pieces:
                 received += piece
                 for data in reader.feed(piece):
@@ -94,7 +93,7 @@ async def _streamed(target: Target, call: EngineCall, relay: Relay, sent: JsonOb
     return Exchange(
         target=target,
         sent=sent,
-        sent_raw=raw,
+        sent_body=body,
         reply_raw=bytes(received),
         completion=completion,
         sampling=effective_sampling(sent),

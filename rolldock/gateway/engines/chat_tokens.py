@@ -11,6 +11,7 @@ from rolldock.gateway.endpoints import Target
 from rolldock.gateway.engine_tokens import EngineTokens, NoTokensError, read_tokens
 from rolldock.gateway.engines.base import EngineCall
 from rolldock.gateway.engines.llama_cpp import derive_prompt_ids, read_derived
+from rolldock.gateway.outgoing import written_by_us
 from rolldock.gateway.upstream import TryFailedError
 from rolldock.models.base import JsonObject
 from rolldock.models.endpoint import IdsFrom
@@ -54,9 +55,10 @@ async def token_reader(target: Target, call: EngineCall, sent: JsonObject) -> To
 async def _prompt_ids(target: Target, call: EngineCall, sent: JsonObject) -> tuple[int, ...]:
     headers = {**target.bearer, **call.place.headers}
 
-    async def post(path: str, body: bytes) -> bytes:
+    async def post(path: str, body: JsonObject) -> bytes:
         try:
-            return await call.upstream.post(target, f"{target.root_url}{path}", body, headers)
+            url, asked = f"{target.root_url}{path}", await written_by_us(body)
+            return await call.upstream.post(target, url, asked, headers)
         except TryFailedError as failed:
             if failed.retryable:
                 raise

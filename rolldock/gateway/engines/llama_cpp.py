@@ -8,8 +8,6 @@ derived, and believed only if they are as many as its usage counts. Sends nothin
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
-import orjson
-
 from rolldock.gateway.completions import read_usage
 from rolldock.gateway.engine_tokens import (
     EngineTokens,
@@ -25,7 +23,7 @@ from rolldock.models.turn import TokenSource
 TEMPLATE_PATH: Final = "/apply-template"
 TOKENIZE_PATH: Final = "/tokenize"
 
-Post: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
+Post: TypeAlias = Callable[[str, JsonObject], Awaitable[bytes]]
 """Sends JSON to a path below the server's root and gives the reply, whole.
 
 Raises NoTokensError for a reply that will not change.
@@ -97,6 +95,6 @@ def completion_ids(reply: JsonObject) -> tuple[int, ...] | None:
 
 async def _asked(post: Post, path: str, body: JsonObject) -> JsonObject:
     try:
-        return await parse(await post(path, orjson.dumps(body)))
+        return await parse(await post(path, body))
     except BodyError as error:
         raise NoTokensError(f"{path}: {error}") from error

@@ -17,6 +17,7 @@ from rolldock.gateway.endpoints import Target
 from rolldock.gateway.engines.base import Engine, EngineCall, Exchange
 from rolldock.gateway.json_bodies import LARGE_BODY_BYTES, BodyError, parse
 from rolldock.gateway.json_splice import with_fields
+from rolldock.gateway.outgoing import Outgoing, passed_through
 from rolldock.gateway.relay import Relay
 from rolldock.gateway.sse import RawEvents, data_of
 from rolldock.gateway.upstream import TryFailedError, is_transient
@@ -44,18 +45,18 @@ class NativeEngine(Engine):
     async def ask(self, target: Target, call: EngineCall) -> Exchange:
         request, dialect = call.place.request, self._dialect
         changed = self._changed(target, call)
-        sent_raw = await _spliced(request.raw, changed)
+        sent_body = await passed_through(await _spliced(request.raw, changed))
         sent: JsonObject = {**request.body, **changed}
         url = f"{target.base_url}{dialect.call_path}"
         headers = {**request.passed_headers, **call.place.headers}
         if target.api_key is not None:
             headers |= dialect.key_headers(target.api_key)
         asking = self._whole if not request.stream else self._streamed
-        reply = await _in_its_words(url, asking(target, call, url, sent_raw, headers))
+        reply = await _in_its_words(url, asking(target, call, url, sent_body, headers))
         return Exchange(
             target=target,
             sent=sent,
-            sent_raw=sent_raw,
+            sent_body=sent_body,
             reply_raw=reply.raw,
             completion=reply.completion,
             sampling={key: sent[key] for key in dialect.sampling_keys if key in sent},
@@ -88,20 +89,20 @@ class NativeEngine(Engine):
         return dialect.overrides(body, endpoint.model, own) | dialect.limited(body, limits)
 
     async def _whole(
-        self, target: Target, call: EngineCall, url: str, raw: bytes, headers: dict[str, str]
+        self, target: Target, call: EngineCall, url: str, sent: Outgoing, headers: dict[str, str]
     ) -> _Reply:
-        reply = await call.upstream.post(target, url, raw, headers)
+        reply = await call.upstream.post(target, url, sent, headers)
         try:
             return _Reply(reply, self._dialect.read(await parse(reply)))
         except (BodyError, NotACompletionError) as error:
             raise self._unusable(url, str(error), retryable=False) from None
 
     async def _streamed(
-        self, target: Target, call: EngineCall, url: str, raw: bytes, headers: dict[str, str]
+        self, target: Target, call: EngineCall, url: str, sent: Outgoing, headers: dict[str, str]
     ) -> _Reply:
         passing = _Passing(self._dialect, call.relay)
         try:
-            async with aclosing(call.upstream.stream(target, url, raw, headers)) as pieces:
+            async with aclosing(call.upstream.stream(target, url, sent, headers)) as pieces:
                 async for piece in pieces:
                     passing.take(piece)
             return passing.reply()

@@ -21,6 +21,7 @@ from rolldock.gateway.engine_tokens import EngineTokens
 from rolldock.gateway.engines import generate
 from rolldock.gateway.engines.base import Engine, EngineCall, Exchange, fitting
 from rolldock.gateway.json_bodies import BodyError, parse
+from rolldock.gateway.outgoing import written_by_us
 from rolldock.gateway.rendering import Rendering, Renderings
 from rolldock.gateway.rendering_history import History
 from rolldock.gateway.rendering_messages import check_request, stop_strings, tools_of
@@ -114,9 +115,9 @@ class TokensEngine(Engine):
 async def _send(
     target: Target, call: EngineCall, prepared: _Prepared, sent: JsonObject
 ) -> Exchange:
-    url, raw = f"{target.root_url}{generate.PATH}", orjson.dumps(sent)
+    url, sent_body = f"{target.root_url}{generate.PATH}", await written_by_us(sent)
     headers = {**target.bearer, **call.place.headers}
-    reply_raw = await call.upstream.post(target, url, raw, headers)
+    reply_raw = await call.upstream.post(target, url, sent_body, headers)
     try:
         body = await parse(reply_raw)
         generated = generate.read_generated(body, len(prepared.prompt_ids))
@@ -135,7 +136,7 @@ async def _send(
     return Exchange(
         target=target,
         sent=sent,
-        sent_raw=raw,
+        sent_body=sent_body,
         reply_raw=reply_raw,
         completion=Completion(body, message, finish, generated.usage),
         sampling=generate.effective_sampling(sent),
