@@ -18,15 +18,9 @@ from rolldock.sandboxd.checkpoints_records import CheckpointRecord
 from rolldock.sandboxd.config import SandboxdConfig
 from rolldock.sandboxd.entrance import EntryRefusedError
 from rolldock.sandboxd.launch import Launcher
-from rolldock.sandboxd.live import (
-    OUT_OF_MEMORY,
-    Ending,
-    FirstProcess,
-    LiveSandbox,
-    SandboxGoneError,
-)
+from rolldock.sandboxd.live import OUT_OF_MEMORY, FirstProcess, LiveSandbox, SandboxGoneError
 from rolldock.sandboxd.network import network_for, stop_pasta
-from rolldock.sandboxd.records import CreateRequest, SandboxRecord, Status
+from rolldock.sandboxd.records import CreateRequest, Ending, SandboxRecord, Status
 from rolldock.sandboxd.rootfs import plan_root
 from rolldock.sandboxd.state import GONE_SECONDS, StateDirectory
 
@@ -270,7 +264,7 @@ class Fleet:
         except TimeoutError:
             live.end(_EXPIRED)
         ending = live.ending.result()
-        record = self._ended_record(self._records[live.id], ending)
+        record = self._records[live.id].ended(ending)
         try:
             # On disk before the kill, so that a crash here still ends it.
             await self._save(record)
@@ -281,20 +275,9 @@ class Fleet:
         del self._live[live.id]
         await self._settle(record, ending)
 
-    def _ended_record(self, record: SandboxRecord, ending: Ending) -> SandboxRecord:
-        if not record.is_active:
-            return record
-        return record.updated(
-            f"{ending.status.value}: {ending.message}",
-            status=ending.status,
-            terminated_at=datetime.now(UTC),
-            error_type=ending.error_type,
-            error_message=ending.message if ending.error_type else None,
-        )
-
     async def _settle(self, record: SandboxRecord, ending: Ending) -> None:
         """Remove the files of a sandbox without processes, and keep what became of it."""
-        record = self._ended_record(record, ending)
+        record = record.ended(ending)
         self._remember(record)
         if record.pasta is not None:
             await asyncio.to_thread(stop_pasta, record.pasta)

@@ -17,7 +17,7 @@ from rolldock.sandboxd.entrance import EnteredProcess, Entrance, EntryRefusedErr
 from rolldock.sandboxd.network import GATEWAY_HOST, GATEWAY_PORT
 from rolldock.sandboxd.pipes import PipeReader, read_line
 from rolldock.sandboxd.processes import ProcessIdentity
-from rolldock.sandboxd.records import Network, Status
+from rolldock.sandboxd.records import Ending, Network, Status
 
 _LISTEN_BACKLOG: Final = 128
 _KILL_WAIT_SECONDS: Final = 5
@@ -26,14 +26,6 @@ _MEMORY_LOOK_SECONDS: Final = 1.0
 
 class SandboxGoneError(Exception):
     """Raised when the sandbox ended while, or before, something was done in it."""
-
-
-class Ending(NamedTuple):
-    """How a sandbox ends, as its record will say."""
-
-    status: Status
-    error_type: str | None
-    message: str
 
 
 OUT_OF_MEMORY: Final = Ending(Status.ERROR, "OOM_KILLED", "it ran out of memory")

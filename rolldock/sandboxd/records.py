@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 from math import ceil
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -65,6 +65,14 @@ class CreateRequest(BaseModel):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
+class Ending(NamedTuple):
+    """How a sandbox ends, as its record will say."""
+
+    status: Status
+    error_type: str | None
+    message: str
+
+
 class SandboxRecord(Record):
     """The state of one sandbox, on disk and in memory."""
 
@@ -105,6 +113,18 @@ class SandboxRecord(Record):
         now = datetime.now(UTC)
         lines = self.logs if log is None else (*self.logs, f"{now.isoformat()} {log}")
         return self.model_copy(update={**changes, "updated_at": now, "logs": lines})
+
+    def ended(self, ending: Ending) -> "SandboxRecord":
+        """What is kept of it; a record that tells its end already stays as it is."""
+        if not self.is_active:
+            return self
+        return self.updated(
+            f"{ending.status.value}: {ending.message}",
+            status=ending.status,
+            terminated_at=datetime.now(UTC),
+            error_type=ending.error_type,
+            error_message=ending.message if ending.error_type else None,
+        )
 
     def as_sandbox(self) -> JsonObject:
         """The API's sandbox object. Secrets are not in it."""
