@@ -1,18 +1,18 @@
 # `make demo` and `make test` need python3 (3.11 or later), npm and git; the rest is fetched into
-# .venv and into ROLLDOCK_CACHE. uv's own cache stays where uv has it.
+# .venv and into MAKE_CACHE. uv's own cache stays where uv has it.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-ROLLDOCK_CACHE ?= $(CURDIR)/.cache
-export ROLLDOCK_AGENT_CACHE ?= $(ROLLDOCK_CACHE)/agents
-export npm_config_cache := $(ROLLDOCK_CACHE)/npm
-export PYRIGHT_PYTHON_CACHE_DIR := $(ROLLDOCK_CACHE)/pyright
+MAKE_CACHE ?= $(CURDIR)/.cache
+export ROLLDOCK_AGENT_CACHE ?= $(MAKE_CACHE)/agents
+export npm_config_cache := $(MAKE_CACHE)/npm
+export PYRIGHT_PYTHON_CACHE_DIR := $(MAKE_CACHE)/pyright
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export UV_PYTHON_DOWNLOADS := never
 
 UV_VERSION := 0.13.9
-OWN_UV := $(ROLLDOCK_CACHE)/uv/bin/uv
+OWN_UV := $(MAKE_CACHE)/uv/bin/uv
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(OWN_UV))
 SYNCED := .venv/.synced
 BIN := .venv/bin
@@ -66,8 +66,8 @@ $(SYNCED): pyproject.toml uv.lock $(if $(filter uv,$(UV)),,$(OWN_UV)) | machine
 	@touch $@
 
 $(OWN_UV): | machine
-	@python3 -m venv $(ROLLDOCK_CACHE)/uv || { echo "make: python3 cannot make an environment: install python3-venv" >&2; exit 2; }
-	$(ROLLDOCK_CACHE)/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@python3 -m venv $(MAKE_CACHE)/uv || { echo "make: python3 cannot make an environment: install python3-venv" >&2; exit 2; }
+	$(MAKE_CACHE)/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 machine:
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

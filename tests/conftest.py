@@ -3,6 +3,7 @@
 Tests that use it run on the session's event loop, to which its connections belong.
 """
 
+import os
 import shutil
 import signal
 from collections.abc import AsyncGenerator, Callable
@@ -15,6 +16,11 @@ from rolldock.cli.stack.options import StackOptions
 from rolldock.cli.stack.stack import Stack
 from rolldock.trainer.client import Client
 from tests.agent_cache import AGENT_CACHE
+
+# Settings of the one who runs the tests lead to another deployment, or another cache.
+for name in [name for name in os.environ if name.startswith(("ROLLDOCK_", "PRIME_", "TEMPORAL_"))]:
+    if name not in {"ROLLDOCK_AGENT_CACHE", "ROLLDOCK_SCREENSHOTS"}:
+        del os.environ[name]
 
 # Shells start what they run in the background with Ctrl-C ignored, and every child that a test
 # presses it at would inherit that.

@@ -29,6 +29,12 @@ def read_proc(pid: int | str, name: str) -> bytes:
         return b""
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process has closed all that it had open: its memory goes before its files."""
+    state = read_proc(pid, "stat").rpartition(b") ")[2][:1]
+    return state in (b"", b"Z", b"X")
+
+
 def processes_with(text: bytes) -> list[int]:
     """Processes of this machine whose environment, command line or mounts hold `text`."""
     names = ("environ", "cmdline", "mountinfo")

@@ -9,7 +9,7 @@ from prime_sandboxes import APIError, CommandTimeoutError
 from prime_sandboxes.exceptions import SandboxNotRunningError
 
 from tests.eventually import eventually
-from tests.sandboxd.support import Sdk, Server, processes_with, read_proc
+from tests.sandboxd.support import Sdk, Server, has_ended, processes_with, read_proc
 
 
 async def test_output_and_exit_code(sdk: Sdk, sandbox: str) -> None:
@@ -147,7 +147,7 @@ async def test_the_entrance_comes_back(sdk: Sdk, server: Server, sandbox: str) -
     servers = processes_with(b"rolldock.sandboxd.inside.server")
     [own] = [pid for pid in servers if parent in read_proc(pid, "status")]
     os.kill(own, 9)
-    await eventually(lambda: not read_proc(own, "cmdline"), "the fork server is dead")
+    await eventually(lambda: has_ended(own), "the fork server has let go of its socket")
     assert await sdk.run(sandbox, "echo still here") == "still here\n"
     await process.write_stdin(b"\n")
     assert await process.wait() == 6
